@@ -1,0 +1,102 @@
+"""The seam to the message bus. Everything that waits has a deadline inside and raises BusDown past it.
+
+After BusDown the connection is dead: leave the context and connect again (the supervisor does that).
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class StreamSpec(Struct, frozen=True):
+    name: str
+    subjects: tuple[str, ...]
+    max_bytes: int
+    max_age_s: float
+    duplicate_window_s: float = 600.0
+
+
+class Outgoing(Struct, frozen=True, gc=False):
+    subject: str
+    payload: bytes
+    message_id: str
+
+
+class Incoming(Struct, frozen=True, gc=False):
+    subject: str
+    payload: bytes
+    message_id: str
+    stream_seq: int
+    pending: int
+    """How many further messages the stream had for this consumer when it sent this one."""
+
+
+class Published(Struct, frozen=True):
+    stored: int
+    duplicates: int
+    last_stream_seq: int
+
+
+class KvEntry(Struct, frozen=True):
+    """`value` is None when the key was deleted."""
+
+    key: str
+    value: bytes | None
+    revision: int
+
+
+class Consumer(Protocol):
+    async def fetch(self, limit: int, within_s: float) -> Sequence[Incoming]:
+        """Return 1 to `limit` messages as soon as there are any, or nothing after `within_s`."""
+        ...
+
+    async def ack_through(self, stream_seq: int) -> None:
+        """Tell the stream that everything up to this message is done; return when the server has it."""
+        ...
+
+
+class Bus(Protocol):
+    """One live connection."""
+
+    async def ensure_stream(self, spec: StreamSpec) -> None:
+        """Create the stream, or bring an existing one to this specification."""
+        ...
+
+    async def publish(self, batch: Sequence[Outgoing]) -> Published:
+        """Store every message; return after the last ack.
+
+        Repeating a batch is safe: the ids are the same. If cancelled, some messages may be stored.
+        Raises BusDown when the connection ends or an ack is late; keep the cursor where it was.
+        Raises ValueError for a subject with a wildcard or a payload above the server's limit; nothing was sent.
+        """
+        ...
+
+    def consume(
+        self, stream: str, durable: str, subject: str, max_ack_pending: int = 1_000_000
+    ) -> AbstractAsyncContextManager[Consumer]:
+        """Open a durable pull consumer that acknowledges cumulatively (AckAll, AckWait 300 s)."""
+        ...
+
+    async def kv_get(self, bucket: str, key: str) -> KvEntry | None: ...
+
+    async def kv_put(self, bucket: str, key: str, value: bytes, expected_revision: int | None = None) -> int:
+        """Write and return the new revision; the bucket is made when missing.
+
+        expected_revision: None writes in any case, 0 only when the key is new, N only when N is the last.
+        Raises AlreadyStored when someone else was first.
+        """
+        ...
+
+    def kv_watch(self, bucket: str, key: str) -> AbstractAsyncContextManager[AsyncIterator[KvEntry]]:
+        """Give the present value (if any) and every later one. Raises BusDown when the watch is lost."""
+        ...
+
+
+class BusDialer(Protocol):
+    """Opens connections; safe to share between actors."""
+
+    def connect(self) -> AbstractAsyncContextManager[Bus]:
+        """Connect within a deadline, or raise BusDown."""
+        ...

@@ -1,0 +1,73 @@
+"""The one error tree: a class per reaction of the caller.
+
+SsmdError
+├── Outage                 the world outside is away: wait and try again, never counted as a bug
+│   ├── BusDown            the message bus is away or did not answer in time
+│   ├── StoreDown          the object store is away, slow or full
+│   ├── ExchangeDown       the exchange is away, silent or closed the connection
+│   └── DiskFull           the journal's volume has no room
+├── BadFrame               one frame cannot be understood: count it, keep it raw, go on
+├── BadRecord              one stored raw line or message cannot be read: count it, go on
+├── ConfigError            what the user wrote is wrong: say what, where and what is allowed
+├── AlreadyStored          a write-once object exists with other content
+├── RestartIntensityExceeded   a child kept crashing: its supervisor gives up and climbs
+├── MailboxFull            a FAIL mailbox has no room: the sender decides
+└── MailboxClosed          no more items will come or be taken
+"""
+
+
+class SsmdError(Exception):
+    """The root of every error that ssmd raises on purpose."""
+
+
+class Outage(SsmdError):
+    """The world outside is away; pace by backoff, never count as a crash."""
+
+
+class BusDown(Outage):
+    """The message bus is away or did not answer in time."""
+
+
+class StoreDown(Outage):
+    """The object store is away, slow or full."""
+
+
+class ExchangeDown(Outage):
+    """The exchange is away, silent or closed the connection."""
+
+
+class DiskFull(Outage):
+    """The journal's volume has no room or refuses writes."""
+
+
+class BadFrame(SsmdError):
+    """One frame cannot be understood. `reason` is a short label with few values, `detail` is for people."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class BadRecord(SsmdError):
+    """One stored raw line or normalized message cannot be read."""
+
+
+class ConfigError(SsmdError):
+    """What the user wrote is wrong; the message says what, where and what is allowed."""
+
+
+class AlreadyStored(SsmdError):
+    """A write-once object exists with other content."""
+
+
+class RestartIntensityExceeded(SsmdError):
+    """A child crashed more often than its supervisor allows within the period."""
+
+
+class MailboxFull(SsmdError):
+    """A mailbox with the policy FAIL has no room."""
+
+
+class MailboxClosed(SsmdError):
+    """The mailbox takes or gives nothing more."""

@@ -1,0 +1,102 @@
+"""What the journal and the raw archive hold: frames as received, and the session's own notes between them.
+
+A record is one raw line. `seq` rises by one within a connection, notes included; `recv_ns` never falls.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Depth = Literal["l1", "l2"]
+"""l1: trades and quotes. l2: books too."""
+
+
+class SymbolSpec(Struct, frozen=True):
+    """One captured symbol: the exchange's name, our symbol, and how deep."""
+
+    name: str
+    symbol: str
+    depth: Depth = "l1"
+
+
+class FeedConfig(Struct, frozen=True):
+    """Everything that the capture and the normalizer of one feed depend on."""
+
+    symbols: tuple[SymbolSpec, ...]
+    revision: int = 0
+    enabled: bool = True
+    book_depth: int = 10
+    book_interval_ms: int = 100
+    normalizer: str = "v1"
+    shards: int = 1
+
+
+class Predecessor(Struct, frozen=True):
+    """The connection before this one, as far as the journal knows it."""
+
+    conn: str
+    seq: int
+    recv_ns: int
+
+
+class Connected(Struct, frozen=True, tag_field="event", tag="connected"):
+    url: str
+    after: Predecessor | None = None
+
+
+class Configured(Struct, frozen=True, tag_field="event", tag="config"):
+    """The symbol map and settings in force from here on; written at connect and at each change."""
+
+    config: FeedConfig
+
+
+class Live(Struct, frozen=True, tag_field="event", tag="live"):
+    """Every subscription of these symbols is acknowledged on this connection."""
+
+    symbols: tuple[str, ...]
+
+
+class Refused(Struct, frozen=True, tag_field="event", tag="refused"):
+    """The exchange refuses one subscription of a symbol; the others go on."""
+
+    symbol: str
+    channel: str
+    reason: str
+
+
+class Resync(Struct, frozen=True, tag_field="event", tag="resync"):
+    """The book of a symbol is not trusted since `from_ns`; a new snapshot was asked for."""
+
+    symbol: str
+    reason: str
+    from_ns: int
+
+
+class Disconnected(Struct, frozen=True, tag_field="event", tag="disconnected"):
+    reason: str
+    detail: str = ""
+    last_frame_ns: int = 0
+
+
+class Lost(Struct, frozen=True, tag_field="event", tag="lost"):
+    """Something was received but could not be kept, for example bytes cut off by a crash."""
+
+    reason: str
+    bytes: int = 0
+
+
+Note = Connected | Configured | Live | Refused | Resync | Disconnected | Lost
+
+
+class Record(Struct, frozen=True, gc=False):
+    """One raw line. Exactly one of `frame`, `text`, `note` is set.
+
+    frame: the exact text received, one line of JSON. text: any other text received. note: our own.
+    """
+
+    recv_ns: int
+    conn: str
+    seq: int
+    frame: str | None = None
+    text: str | None = None
+    note: Note | None = None
