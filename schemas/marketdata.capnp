@@ -1,7 +1,8 @@
 @0xabcdef1234567890;
 
 # Ordinals never change; new fields are appended. Times are nanoseconds since 1970 UTC.
-# (conn, seq, index) with the exchange name the connection, the frame within it, and the event within the frame.
+# recvNs: when ssmd received it. (exchange, conn, seq, n): connection, frame within it, event within the frame;
+# together they name one event everywhere.
 
 struct Timestamp {
   epochNanos @0 :UInt64;
@@ -15,10 +16,10 @@ struct Quote {
   askSize    @4 :Float64;
   timestamp  @5 :Timestamp;
   exchange   @6 :Text;
-  receivedAt @7 :Timestamp;
-  connection @8 :Text;
-  sequence   @9 :UInt64;
-  index      @10 :UInt32;
+  recvNs @7 :UInt64;
+  conn @8 :Text;
+  seq   @9 :UInt64;
+  n @10 :UInt32;
 }
 
 struct Trade {
@@ -29,10 +30,10 @@ struct Trade {
   timestamp  @4 :Timestamp;
   tradeId    @5 :Text;
   exchange   @6 :Text;
-  receivedAt @7 :Timestamp;
-  connection @8 :Text;
-  sequence   @9 :UInt64;
-  index      @10 :UInt32;
+  recvNs @7 :UInt64;
+  conn @8 :Text;
+  seq   @9 :UInt64;
+  n @10 :UInt32;
 }
 
 enum Side {
@@ -51,8 +52,8 @@ struct OrderBookSnapshot {
   asks      @2 :List(OrderBookLevel);
   timestamp @3 :Timestamp;
   exchange  @4 :Text;
-  receivedAt @5 :Timestamp;
-  connection @6 :Text;
-  sequence   @7 :UInt64;
-  index      @8 :UInt32;
+  recvNs @5 :UInt64;
+  conn @6 :Text;
+  seq   @7 :UInt64;
+  n @8 :UInt32;
 }
