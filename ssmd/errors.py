@@ -33,7 +33,12 @@ class StoreDown(Outage):
 
 
 class ExchangeDown(Outage):
-    """The exchange is away, silent or closed the connection."""
+    """The exchange is away, silent or closed the connection. `reason` is a short label with few values."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
 
 
 class DiskFull(Outage):

@@ -1,0 +1,33 @@
+"""What a feed configuration must fulfil beyond its types, wherever it comes from: file or live copy."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from ssmd.errors import ConfigError
+from ssmd.model import is_symbol, is_token
+from ssmd.records import FeedConfig
+
+MAX_SYMBOLS = 2_000
+
+
+def check_feed(feed: str, config: FeedConfig, known_normalizers: Iterable[str]) -> None:
+    """Raise ConfigError that names the first thing wrong; a checked configuration is safe to run."""
+    if not is_token(feed):
+        raise ConfigError(f"feed name {feed!r} is not made of letters, digits, _ and -")
+    if config.normalizer not in known_normalizers:
+        raise ConfigError(
+            f"feed {feed}: normalizer is {config.normalizer!r}; known are {', '.join(sorted(known_normalizers))}"
+        )
+    if len(config.symbols) > MAX_SYMBOLS:
+        raise ConfigError(f"feed {feed}: {len(config.symbols)} symbols; at most {MAX_SYMBOLS}")
+    for entry in config.symbols:
+        if not is_symbol(entry.symbol):
+            raise ConfigError(f"feed {feed}: symbol {entry.symbol!r} is not made of A-Z, 0-9, _ and -")
+    _check_unique(feed, "name", (entry.name for entry in config.symbols))
+    _check_unique(feed, "symbol", (entry.symbol for entry in config.symbols))
+
+
+def _check_unique(feed: str, what: str, values: Iterable[str]) -> None:
+    value, count = next(iter(Counter(values).most_common(1)), ("", 0))
+    if count > 1:
+        raise ConfigError(f"feed {feed}: {what} {value!r} stands there {count} times; once is allowed")

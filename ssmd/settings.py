@@ -1,0 +1,166 @@
+"""Where things are: endpoints, credentials, limits. What is captured stands in the environment file instead.
+
+Precedence: flags over `SSMD_<SECTION>_<KEY>` over `--config FILE` or ./ssmd.toml over the defaults here.
+A key with `_file` appended is read from that file (secrets).
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ssmd.errors import ConfigError
+
+DEFAULT_FILE: Final = Path("ssmd.toml")
+_PREFIX: Final = "SSMD_"
+_UNITS: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class ExchangeSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """One section per exchange. An empty URL means the exchange's public one."""
+
+    ws_url: str = ""
+    rest_url: str = ""
+
+
+class NatsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """url: empty makes `ssmd up` run its own server. credentials_file: a NATS creds file, if the server wants one."""
+
+    url: str = ""
+    stream: str = "marketdata"
+
+
+class StorageSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """endpoint: empty means the local directory under --data-dir."""
+
+    endpoint: str = ""
+    region: str = "garage"
+    access_key_id: str = ""
+    secret_access_key: str = ""
+
+
+class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    listen: str = "127.0.0.1:8080"
+    database: str = ""
+
+
+class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """flush_ms: the most that a SIGKILL loses; the writer usually needs a tenth of it.
+
+    fsync_ms: the most that a power cut loses. max_bytes: what segments may take on disk before capture stalls.
+    """
+
+    flush_ms: Annotated[int, Meta(ge=1, le=1000)] = 50
+    fsync_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1000
+    max_bytes: str = "10GB"
+
+
+class OpsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """host and port of /health, /health/ready and /metrics of a role; port 0 takes any free one."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+
+
+class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    level: str = "info"
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    kraken: ExchangeSettings = ExchangeSettings()
+    coinbase: ExchangeSettings = ExchangeSettings()
+    nats: NatsSettings = NatsSettings()
+    storage: StorageSettings = StorageSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    journal: JournalSettings = JournalSettings()
+    ops: OpsSettings = OpsSettings()
+    log: LogSettings = LogSettings()
+
+    def exchange(self, name: str) -> ExchangeSettings:
+        """Return the section of an exchange; one without a section has only defaults."""
+        section = getattr(self, name, None)
+        return section if isinstance(section, ExchangeSettings) else ExchangeSettings()
+
+
+def parse_size(text: str, key: str) -> int:
+    """Return the bytes of a size such as `10GB` or `500 MB` (powers of ten)."""
+    match = _SIZE.fullmatch(text)
+    if match is None or match[2].upper() not in _UNITS:
+        raise ConfigError(f"{key} is {text!r}; write a number with B, KB, MB, GB or TB, for example 10GB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def environment_variables() -> Mapping[str, str]:
+    return os.environ  # noqa: TID251  # the one place that reads it
+
+
+def load(config: Path | None = None, variables: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings file and the variables. Raises ConfigError with the key, the value and what is allowed."""
+    sections = _read_toml(config)
+    for section, key, value in _from_variables(environment_variables() if variables is None else variables):
+        sections.setdefault(section, {})[key] = value
+    for section, values in sections.items():
+        _check_keys(section, values)
+        _read_secret_files(section, values)
+    try:
+        return msgspec.convert(sections, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"settings: {error}") from error
+
+
+def _read_toml(config: Path | None) -> dict[str, dict[str, object]]:
+    path = config or DEFAULT_FILE
+    if config is None and not path.exists():
+        return {}
+    try:
+        tables = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"settings file {path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"settings file {path} is not TOML: {error}") from error
+    for section, values in tables.items():
+        if not isinstance(values, dict):
+            raise ConfigError(f"settings file {path}: {section!r} stands outside of a [section]")
+    return tables
+
+
+def _from_variables(variables: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
+    """Give the variables that name a section of ours; others such as SSMD_ENV belong to the CLI."""
+    sections = set(Settings.__struct_fields__)
+    for name, value in variables.items():
+        section, _, key = name.removeprefix(_PREFIX).lower().partition("_")
+        if name.startswith(_PREFIX) and section in sections and key:
+            yield section, key, value
+
+
+def _check_keys(section: str, values: Mapping[str, object]) -> None:
+    known = Settings.__struct_fields__
+    if section not in known:
+        raise ConfigError(f"settings: unknown section [{section}]{_suggest(section, known)}")
+    keys = type(getattr(Settings(), section)).__struct_fields__
+    for key in values:
+        if key.removesuffix("_file") not in keys and key not in keys:
+            raise ConfigError(f"settings: unknown key {section}.{key}{_suggest(key, keys)}")
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+
+
+def _read_secret_files(section: str, values: dict[str, object]) -> None:
+    for key in [key for key in values if key.endswith("_file")]:
+        path = Path(str(values.pop(key)))
+        try:
+            values[key.removesuffix("_file")] = path.read_text().strip()
+        except OSError as error:
+            raise ConfigError(f"settings: {section}.{key} names {path}, which cannot be read") from error
