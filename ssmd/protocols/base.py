@@ -121,6 +121,14 @@ class BookChange(Struct, frozen=True, gc=False):
     timestamp_ns: int | None
 
 
+class BookUnreadable(Struct, frozen=True):
+    """A frame about this book cannot be understood, so what it changed is unknown: do not trust the book."""
+
+    name: str
+    reason: str
+    detail: str
+
+
 class SequenceBroken(Struct, frozen=True):
     """Frames of this connection were lost: no book of the connection can be trusted."""
 
@@ -128,7 +136,7 @@ class SequenceBroken(Struct, frozen=True):
     seen: int
 
 
-Update = TradePrint | TopOfBook | BookChange | SequenceBroken
+Update = TradePrint | TopOfBook | BookChange | BookUnreadable | SequenceBroken
 
 
 class FrameParser(Protocol):
@@ -137,9 +145,19 @@ class FrameParser(Protocol):
     def parse(self, text: str) -> Sequence[Update]:
         """Return what the frame says; empty for control frames, heartbeats and history.
 
-        Raises BadFrame for anything it cannot understand; the parser stays usable.
+        Raises BadFrame for anything it cannot understand; the parser stays usable. A frame is understood whole or
+        not at all: of a bad one nothing is returned but a BookUnreadable for each book that it names.
         """
         ...
+
+    def state(self) -> bytes:
+        """Return what `Exchange.parser` needs to go on exactly from here; empty where nothing is kept."""
+        ...
+
+
+def offered_depth(offered: Collection[int], wanted: int) -> int | None:
+    """Return the smallest offered depth that holds `wanted`, else the largest; None where books come whole."""
+    return min((depth for depth in offered if depth >= wanted), default=max(offered, default=None))
 
 
 class Exchange(Protocol):
@@ -149,7 +167,7 @@ class Exchange(Protocol):
     """Equal to the feed's name in the environment and in subjects."""
     limits: Limits
     book_depths: tuple[int, ...]
-    """The depths it offers; a book of any other depth is cut from the next larger one."""
+    """The depths it offers, empty where books come whole; any other depth is cut from the next larger one."""
 
     def subscriptions(self, config: FeedConfig) -> frozenset[Subscription]:
         """Return what must be subscribed for the enabled symbols of the configuration."""
@@ -169,8 +187,8 @@ class Exchange(Protocol):
         """Return what a frame says to the session, None for market data. Cheap for market data; never raises."""
         ...
 
-    def parser(self) -> FrameParser:
-        """Return a fresh parser for one connection."""
+    def parser(self, state: bytes = b"") -> FrameParser:
+        """Return a parser for one connection: fresh, or going on from `FrameParser.state`."""
         ...
 
     def level_token(self, price: str, size: str) -> bytes:

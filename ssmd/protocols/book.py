@@ -1,0 +1,137 @@
+"""An order book kept in the exchange's own text, so that checksums and archives see the digits that were sent."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from ssmd.errors import BadFrame
+from ssmd.model import Level
+from ssmd.protocols.base import BookChange
+from ssmd.protocols.text import PLAIN_NUMBER, shorten
+
+LevelToken = Callable[[str, str], bytes]
+"""Return what a level (price text, size text) adds to the exchange's checksum."""
+
+_is_plain: Final = PLAIN_NUMBER.fullmatch
+
+
+class BookState(Struct, frozen=True):
+    """What a checkpoint keeps of a book. `decimals` outlives the last level, so it is kept too."""
+
+    depth: int | None
+    decimals: int | None
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+
+
+class BookSide:
+    """One side of a book, best level first: three parallel lists, so that the top is a plain slice."""
+
+    __slots__ = ("_keys", "_sign", "levels", "tokens")
+
+    def __init__(self, best: Literal["highest", "lowest"]) -> None:
+        self._sign = -1 if best == "highest" else 1
+        self._keys: list[int] = []  # ticks, times the sign: rising from the best level on
+        self.levels: list[Level] = []
+        self.tokens: list[bytes] = []
+
+    def top(self, count: int) -> tuple[Level, ...]:
+        return tuple(self.levels[:count])
+
+    def put(self, ticks: int, level: Level, token: bytes) -> None:
+        key = ticks * self._sign
+        at = bisect_left(self._keys, key)
+        if at < len(self._keys) and self._keys[at] == key:
+            self.levels[at] = level
+            self.tokens[at] = token
+        else:
+            self._keys.insert(at, key)
+            self.levels.insert(at, level)
+            self.tokens.insert(at, token)
+
+    def delete(self, ticks: int) -> bool:
+        """Take the level out; False when there is none."""
+        key = ticks * self._sign
+        at = bisect_left(self._keys, key)
+        if at == len(self._keys) or self._keys[at] != key:
+            return False
+        del self._keys[at], self.levels[at], self.tokens[at]
+        return True
+
+    def cut(self, depth: int) -> None:
+        if len(self._keys) > depth:
+            del self._keys[depth:], self.levels[depth:], self.tokens[depth:]
+
+
+class Book:
+    """One order book of the subscribed depth (None: whole). It does not judge itself: see `Exchange.checksum`.
+
+    Prices are compared as integer ticks, which needs the same number of decimals in every price of the book. That
+    number is learned from the first level after a snapshot begins.
+    """
+
+    def __init__(self, depth: int | None, token: LevelToken) -> None:
+        self._depth = depth
+        self._token = token
+        self._decimals: int | None = None
+        self.bids = BookSide("highest")
+        self.asks = BookSide("lowest")
+
+    def apply(self, change: BookChange) -> int:
+        """Change or replace the levels, then cut each side; return how many deletes named no level.
+
+        The cut comes after all levels of the message, since they are unordered. Raises BadFrame("bad_level") for
+        text that cannot be a level here: the book is then half changed and must be dropped.
+        """
+        bids: Sequence[Level] = change.bids
+        asks: Sequence[Level] = change.asks
+        if change.snapshot:
+            self._decimals = None
+            self.bids = BookSide("highest")
+            self.asks = BookSide("lowest")
+            # best first, so that building a whole book of 45,000 levels appends instead of moving memory
+            bids = sorted(bids, key=self._ticks_of, reverse=True)
+            asks = sorted(asks, key=self._ticks_of)
+        unknown_deletes = self._put_all(self.bids, bids) + self._put_all(self.asks, asks)
+        if self._depth is not None:
+            self.bids.cut(self._depth)
+            self.asks.cut(self._depth)
+        return unknown_deletes
+
+    def state(self) -> BookState:
+        return BookState(self._depth, self._decimals, tuple(self.bids.levels), tuple(self.asks.levels))
+
+    @classmethod
+    def restored(cls, state: BookState, token: LevelToken) -> "Book":
+        """Return the book that `state()` described."""
+        book = cls(state.depth, token)
+        book.apply(BookChange("", snapshot=True, bids=state.bids, asks=state.asks, checksum=None, timestamp_ns=None))
+        book._decimals = state.decimals
+        return book
+
+    def _put_all(self, side: BookSide, levels: Sequence[Level]) -> int:
+        unknown_deletes = 0
+        for level in levels:
+            price, size = level
+            ticks = self._ticks_of(level)
+            if size.strip("0."):
+                side.put(ticks, level, self._token(price, size))
+            elif not side.delete(ticks):
+                unknown_deletes += 1
+        return unknown_deletes
+
+    def _ticks_of(self, level: Level) -> int:
+        """Return the price as a whole number of its last decimal place; check the size on the way."""
+        price, size = level
+        if _is_plain(price) is None or _is_plain(size) is None:
+            raise BadFrame("bad_level", shorten(f"price {price}, size {size}"))
+        whole, _, fraction = price.partition(".")
+        if len(fraction) != self._decimals:
+            if self._decimals is not None:
+                raise BadFrame(
+                    "bad_level", f"price {price} has not {self._decimals} decimals like the rest of the book"
+                )
+            self._decimals = len(fraction)
+        return int(whole + fraction)

@@ -1,0 +1,64 @@
+"""What a decoder gives back: events, and what went wrong on the way to them."""
+
+from typing import Final
+
+from msgspec import Struct, field
+
+from ssmd.model import Event
+
+
+class Reject(Struct, frozen=True):
+    """A frame, or its part about one name, that could not be used. It stays in the raw data."""
+
+    conn: str
+    seq: int
+    reason: str
+    detail: str
+
+
+class Desync(Struct, frozen=True):
+    """A book lost its proof: nothing is published from it until a new snapshot is verified, so ask for one.
+
+    from_ns: receive time of its last verified state, where the gap begins.
+    """
+
+    conn: str
+    symbol: str
+    name: str
+    reason: str
+    from_ns: int
+
+
+class Decoded(Struct, frozen=True, gc=False):
+    """What came of one record."""
+
+    events: tuple[Event, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    desyncs: tuple[Desync, ...] = ()
+
+
+EMPTY: Final = Decoded()
+
+
+class Counts(Struct):
+    """Running totals since the decoder began, kept across checkpoints."""
+
+    frames: int = 0
+    trades: int = 0
+    quotes: int = 0
+    books_published: int = 0
+    checksums_verified: int = 0
+    checksums_failed: int = 0
+    desyncs: int = 0
+    duplicates: int = 0
+    """Trades dropped because their id was seen before."""
+    trade_id_gaps: int = 0
+    """Jumps between integer trade ids of a symbol."""
+    unknown_symbols: int = 0
+    """Entries about names that are not mapped."""
+    unawaited_changes: int = 0
+    """Book changes ignored because the book waits for a snapshot, or the symbol has no book."""
+    unknown_deletes: int = 0
+    """Deletes of levels that were not there; normal on some exchanges."""
+    rejected: dict[str, int] = field(default_factory=dict)
+    """Rejects by reason."""
