@@ -42,17 +42,14 @@ class DecoderState(Struct, frozen=True):
     trades: dict[str, TradeIdsState]
 
 
-class _Draft:
+class _Draft(Struct, gc=False):
     """What has become of one record so far."""
 
-    __slots__ = ("connection", "desyncs", "events", "record", "rejects")
-
-    def __init__(self, record: Record, connection: Connection) -> None:
-        self.record = record
-        self.connection = connection
-        self.events: list[Event] = []
-        self.rejects: list[Reject] = []
-        self.desyncs: list[Desync] = []
+    record: Record
+    connection: Connection
+    events: list[Event] = []  # a struct copies its default for each instance
+    rejects: list[Reject] = []
+    desyncs: list[Desync] = []
 
     def finished(self) -> Decoded:
         if self.events or self.rejects or self.desyncs:

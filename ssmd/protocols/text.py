@@ -8,11 +8,11 @@ from typing import Final
 from ssmd.clock import NS_PER_S
 from ssmd.errors import BadFrame
 
-PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
+PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,20}+(?:\.[0-9]{1,20}+)?+")
 """Digits with at most one point. A sign, an exponent, NaN or quotes do not match, nor does a number absurdly long."""
 
 _DATE_AND_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
-_FRACTION_AND_ZONE: Final = re.compile(r"(?:\.[0-9]{1,9})?Z")
+_FRACTION_AND_ZONE: Final = re.compile(r"(?:\.[0-9]{1,9}+)?+Z")
 _SECONDS_TEXT: Final = len("2026-07-07T23:00:03")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_YEAR: Final = 2261  # the last whole year whose nanoseconds fit into 63 bits
