@@ -6,8 +6,9 @@ decoder's checkpoints and what the sealer has stored. Sessions append, the raw w
 
 from ssmd.journal.checkpoints import Checkpoints
 from ssmd.journal.cursor import Cursor
-from ssmd.journal.journal import Entry, Journal, JournalLimits
+from ssmd.journal.journal import Journal, JournalLimits
 from ssmd.journal.reader import JournalReader
 from ssmd.journal.segments import Position, Segment
+from ssmd.journal.tail import Entry
 
 __all__ = ["Checkpoints", "Cursor", "Entry", "Journal", "JournalLimits", "JournalReader", "Position", "Segment"]

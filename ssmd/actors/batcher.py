@@ -1,0 +1,179 @@
+"""Collect a feed's events from the stream by receive minute and store each minute once, as immutable objects."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from ssmd import metrics
+from ssmd.actors.minute import Identity, Item, Minute, Series
+from ssmd.bus.base import BusDialer, Consumer, Incoming, StreamSpec
+from ssmd.clock import NS_PER_MINUTE, NS_PER_S, NowNs, minute_of, now_ns
+from ssmd.codec import blocks, marketdata
+from ssmd.errors import AlreadyStored, BadRecord
+from ssmd.log import get_logger
+from ssmd.model import EVENT_TYPES, EventType
+from ssmd.store.base import Store
+from ssmd.store.keys import NormalizedKey
+from ssmd.supervisor import HealthBoard
+
+FETCH_LIMIT: Final = 1_000
+FETCH_WITHIN_S: Final = 1.0
+GRACE_NS: Final = 2 * NS_PER_S
+"""How far a later message must be past a minute's end; several connections do not arrive in perfect order."""
+QUIET_GRACE_NS: Final = 5 * NS_PER_S
+"""A minute behind which nothing follows is closed this long after its end, if the stream holds nothing more."""
+MAX_OBJECT_BYTES: Final = 256 << 20
+NEVER_NS: Final = 1 << 63
+
+
+class ArchiveFeed:
+    """What is archived where: one feed's subjects into one version of the normalized archive."""
+
+    def __init__(self, feed: str, stream: StreamSpec, version: str) -> None:
+        self.feed = feed
+        self.stream = stream
+        self.version = version
+        self.subject = f"md.{feed}.>"
+        self.durable = f"archiver-{feed}"
+
+
+class Batcher:
+    """Messages are acknowledged only after their objects are stored, so a crash makes them come again.
+
+    A minute that comes again, or late, goes to the next part without what the earlier parts hold already.
+    """
+
+    def __init__(
+        self, archive: ArchiveFeed, dialer: BusDialer, store: Store, board: HealthBoard, now: NowNs = now_ns
+    ) -> None:
+        self._archive = archive
+        self._dialer = dialer
+        self._store = store
+        self._check = board.check("nats")
+        self._store_check = board.check("store")
+        self._now = now
+        self._log = get_logger(feed=archive.feed, actor="batcher")
+        self._draining = False
+        self._minutes: dict[int, Minute] = {}
+        self._newest_ns = 0
+        self._last_stream_seq = 0
+        self._acked_stream_seq = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Archive until drained, then store what is there. Raises BusDown or StoreDown, both outages."""
+        task_status.started()
+        archive = self._archive
+        try:
+            async with self._dialer.connect() as bus:
+                await bus.ensure_stream(archive.stream)
+                async with bus.consume(archive.stream.name, archive.durable, archive.subject) as consumer:
+                    self._check.ok()
+                    await self._follow(consumer)
+        finally:
+            self._check.fail("not connected")
+
+    def drain(self) -> None:
+        self._draining = True
+
+    async def _follow(self, consumer: Consumer) -> None:
+        while True:
+            messages = await consumer.fetch(FETCH_LIMIT, FETCH_WITHIN_S)
+            for message in messages:
+                self._take(message)
+            is_all = not messages or messages[-1].pending == 0
+            if self._draining and is_all:
+                await self._store_minutes(consumer, NEVER_NS)
+                return
+            await self._store_minutes(consumer, self._closed_before_ns(is_all=is_all))
+            self._report_lag()
+
+    def _take(self, message: Incoming) -> None:
+        self._last_stream_seq = message.stream_seq
+        try:
+            series = _series_of(message.subject)
+            header = marketdata.header(series.type, message.payload)
+        except BadRecord as error:
+            metrics.ARCHIVER_POISON.labels(self._archive.feed).inc()
+            self._log.error("message_unreadable", subject=message.subject, id=message.message_id, error=str(error))
+            return
+        self._newest_ns = max(self._newest_ns, header.recv_ns)
+        minute_ns = minute_of(header.recv_ns)
+        if minute_ns not in self._minutes:
+            self._minutes[minute_ns] = Minute(message.stream_seq)
+        self._minutes[minute_ns].add(series, header, message.payload)
+
+    def _closed_before_ns(self, *, is_all: bool) -> int:
+        """Return the time before which no more messages are expected.
+
+        Record time decides. Only when the stream holds nothing more may the clock close the last minute.
+        """
+        closed_ns = self._newest_ns - GRACE_NS
+        return max(closed_ns, self._now() - QUIET_GRACE_NS) if is_all else closed_ns
+
+    def _report_lag(self) -> None:
+        oldest_ns = min(self._minutes, default=self._now())
+        metrics.ARCHIVER_LAG.set(max(0.0, (self._now() - oldest_ns) / NS_PER_S))
+
+    # storing -------------------------------------------------------------------------------------------------
+
+    async def _store_minutes(self, consumer: Consumer, closed_before_ns: int) -> None:
+        closed = sorted(m for m in self._minutes if m + NS_PER_MINUTE <= closed_before_ns)
+        for minute_ns in closed:
+            for series, items in self._minutes[minute_ns].series():
+                await self._store_series(series, minute_ns, items)
+            del self._minutes[minute_ns]
+        await self._acknowledge(consumer)
+
+    async def _acknowledge(self, consumer: Consumer) -> None:
+        """Acknowledge everything in front of the oldest message that is still held."""
+        oldest = min((minute.first_stream_seq for minute in self._minutes.values()), default=self._last_stream_seq + 1)
+        if oldest - 1 > self._acked_stream_seq:
+            await consumer.ack_through(oldest - 1)
+            self._acked_stream_seq = oldest - 1
+
+    async def _store_series(self, series: Series, minute_ns: int, items: Sequence[Item]) -> None:
+        archive = self._archive
+        part = 0
+        while items:
+            key = NormalizedKey(archive.version, archive.feed, series.type, series.symbol, minute_ns, part)
+            body = await trio.to_thread.run_sync(_pack, items)
+            try:
+                await self._store.create(key.key, body)
+            except AlreadyStored:
+                stored = await self._stored(key)
+                items = [item for item in items if item.identity not in stored]
+                part += 1
+                continue
+            self._count(series, items, len(body))
+            self._log.debug("object_stored", key=key.key, events=len(items))
+            break
+        self._store_check.ok()
+
+    async def _stored(self, key: NormalizedKey) -> set[Identity]:
+        body = await self._store.read(key.key) or b""
+        return await trio.to_thread.run_sync(_identities, key.type, body)
+
+    def _count(self, series: Series, items: Sequence[Item], size_bytes: int) -> None:
+        feed = self._archive.feed
+        metrics.ARCHIVED.labels(feed, series.type).inc(len(items))
+        metrics.OBJECTS_STORED.labels(feed).inc()
+        metrics.ARCHIVER_BYTES_WRITTEN.labels("normalized").inc(size_bytes)
+
+
+def _series_of(subject: str) -> Series:
+    """Return what a subject `md.<feed>.<type>.<symbol>` is about."""
+    parts = subject.split(".")
+    if len(parts) != 4 or parts[2] not in EVENT_TYPES:
+        raise BadRecord(f"subject {subject!r} is not md.<feed>.<type>.<symbol>")
+    return Series(parts[2], parts[3])
+
+
+def _pack(items: Sequence[Item]) -> bytes:
+    return blocks.compress(b"".join(item.payload for item in items))
+
+
+def _identities(kind: EventType, body: bytes) -> set[Identity]:
+    data = blocks.decompress(body, MAX_OBJECT_BYTES)
+    events = marketdata.decode_many(kind, data)
+    return {(event.conn, event.seq, event.n) for event in events}

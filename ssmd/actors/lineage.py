@@ -1,0 +1,63 @@
+"""Names of connections, and which one came before; kept by the tree, so that it survives a session's crash."""
+
+import string
+from collections.abc import Sequence
+from typing import Final
+
+from ssmd.records import Predecessor
+
+_DIGITS: Final = string.digits + string.ascii_lowercase
+
+
+class Link:
+    """One connection's place in the record: its name and its counters. The session counts here, not in itself."""
+
+    def __init__(self, conn: str, after: Predecessor | None) -> None:
+        self.conn = conn
+        self.after = after
+        self.next_seq = 0
+        self.last_ns = 0
+
+    def take_seq(self) -> int:
+        seq = self.next_seq
+        self.next_seq = seq + 1
+        return seq
+
+
+class Lineage:
+    """Connection names of one connector: `<boot>-<slot>-<count>`, unique over restarts of the process."""
+
+    def __init__(self, boot_ns: int, orphans: Sequence[Predecessor] = ()) -> None:
+        """orphans: connections of a dead process that the journal shows without an end."""
+        self._boot = _base36(boot_ns // 1_000_000)
+        self._count = 0
+        self._orphans = {slot_of(orphan.conn): orphan for orphan in orphans}
+        self._links: dict[int, Link] = {}
+
+    def begin(self, slot: int) -> Link:
+        """Start the next connection of a slot and tell it which one came before."""
+        self._count += 1
+        link = Link(f"{self._boot}-{slot}-{self._count}", self._predecessor(slot))
+        self._links[slot] = link
+        return link
+
+    def _predecessor(self, slot: int) -> Predecessor | None:
+        last = self._links.get(slot)
+        if last is None:
+            return self._orphans.get(slot)
+        if last.next_seq == 0:
+            return last.after  # it never got as far as a record
+        return Predecessor(last.conn, last.next_seq - 1, last.last_ns)
+
+
+def slot_of(conn: str) -> int:
+    """Return the slot from a connection's name."""
+    return int(conn.split("-")[1])
+
+
+def _base36(number: int) -> str:
+    digits = []
+    while number:
+        number, digit = divmod(number, 36)
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits)) or "0"

@@ -1,0 +1,164 @@
+"""Turn journal records into events, in order, and hand them to the publisher."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from ssmd import metrics
+from ssmd.actors.lineage import slot_of
+from ssmd.actors.pipeline import Batch, Progress
+from ssmd.bus.base import Outgoing
+from ssmd.codec import marketdata
+from ssmd.errors import BadRecord
+from ssmd.journal import Checkpoints, Entry, Journal, JournalReader, Position
+from ssmd.log import get_logger
+from ssmd.model import Event, message_id, type_of
+from ssmd.protocols.decoder import Counts, Decoded, Desync, FeedDecoder
+from ssmd.supervisor import Mailbox
+
+READ_LIMIT: Final = 512
+
+BuildDecoder = Callable[[bytes | None], FeedDecoder]
+
+
+class NormalizerLinks:
+    """What outlives the normalizer: where it reads, where it hands over, and whom it asks for a new book."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        checkpoints: Checkpoints,
+        progress: Progress,
+        outbox: Mailbox[Batch],
+        wishes: Sequence[Mailbox[Desync]],
+    ) -> None:
+        self.journal = journal
+        self.checkpoints = checkpoints
+        self.progress = progress
+        self.outbox = outbox
+        self.wishes = wishes
+
+
+class Normalizer:
+    """Bad frames are counted and skipped; they never stop it. A restart finds its books by checkpoint and replay."""
+
+    def __init__(self, feed: str, build_decoder: BuildDecoder, links: NormalizerLinks) -> None:
+        self._feed = feed
+        self._build_decoder = build_decoder
+        self._links = links
+        self._log = get_logger(feed=feed, actor="normalizer")
+        self._segment = ""
+        self._draining = False
+        self._waiting: trio.CancelScope | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Decode until drained; then finish what the journal holds and close the outbox."""
+        task_status.started()
+        self._decoder = await self._restore()
+        self._counted = CountsSeen(self._feed, self._decoder.counts)
+        self._reader = JournalReader(self._links.journal, self._links.progress.position)
+        while entries := await self._next():
+            await self._links.outbox.room()
+            self._links.outbox.offer(self._step(entries))
+            self._counted.report(self._decoder.counts)
+        self._links.outbox.close()
+
+    def drain(self) -> None:
+        self._draining = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def _next(self) -> Sequence[Entry]:
+        """Return the next records; nothing when drained and caught up."""
+        if not self._draining:
+            with trio.CancelScope() as self._waiting:
+                return await self._reader.read(READ_LIMIT)
+        if self._reader.caught_up():
+            return ()
+        return await self._reader.read(READ_LIMIT)
+
+    def _step(self, entries: Sequence[Entry]) -> Batch:
+        messages: list[Outgoing] = []
+        received: list[int] = []
+        for entry in entries:
+            self._enter(entry.segment)
+            decoded = self._decoder.feed(entry.record)
+            if decoded.events:
+                self._encode(decoded.events, messages, received)
+            if decoded.desyncs or decoded.rejects:
+                self._report(decoded)
+        self._links.progress.position = entries[-1].position
+        return Batch(entries[-1].position, tuple(messages), tuple(received), entries[0].record.recv_ns)
+
+    def _enter(self, segment: str) -> None:
+        """Save the decoder's state when the first record of a segment is about to be decoded."""
+        if self._segment != segment:
+            self._links.checkpoints.save(segment, self._decoder.state())
+            self._segment = segment
+
+    def _encode(self, events: Sequence[Event], messages: list[Outgoing], received: list[int]) -> None:
+        for event in events:
+            try:
+                payload = marketdata.encode(event)
+            except BadRecord as error:
+                metrics.REJECTS.labels(self._feed, "not_encodable").inc()
+                self._log.warning("event_rejected", id=message_id(event), error=str(error))
+                continue
+            subject = f"md.{self._feed}.{type_of(event)}.{event.symbol}"
+            messages.append(Outgoing(subject, payload, message_id(event)))
+            received.append(event.recv_ns)
+
+    def _report(self, decoded: Decoded) -> None:
+        for reject in decoded.rejects:
+            self._log.warning("frame_rejected", conn=reject.conn, seq=reject.seq, reason=reject.reason)
+        for desync in decoded.desyncs:
+            metrics.RESYNCS.labels(self._feed, desync.reason).inc()
+            self._log.warning("book_desynchronised", conn=desync.conn, symbol=desync.symbol, reason=desync.reason)
+            slot = slot_of(desync.conn)
+            if slot < len(self._links.wishes):
+                self._links.wishes[slot].offer(desync)
+
+    # finding the books again ---------------------------------------------------------------------------------
+
+    async def _restore(self) -> FeedDecoder:
+        """Return a decoder in the state it had behind the last record that was handed over."""
+        links = self._links
+        start = links.progress.position
+        if start is None:
+            return self._build_decoder(None)
+        state = links.checkpoints.load(start.segment)
+        decoder = self._build_decoder(state)
+        self._segment = start.segment
+        reader = JournalReader(links.journal, Position(start.segment, 0))
+        replayed = 0
+        while start.offset > 0:
+            entries = await reader.read(READ_LIMIT)
+            for entry in entries:
+                if entry.position > start:
+                    break
+                decoder.feed(entry.record)
+                replayed += 1
+            if entries[-1].position >= start:
+                break
+        self._log.info("books_restored", segment=start.segment, checkpoint=state is not None, replayed=replayed)
+        return decoder
+
+
+class CountsSeen:
+    """Carries the decoder's running totals into counters that only rise, over restarts of the decoder."""
+
+    def __init__(self, feed: str, start: Counts) -> None:
+        self._feed = feed
+        self._last = start.copy()
+
+    def report(self, counts: Counts) -> None:
+        last, feed = self._last, self._feed
+        metrics.CHECKSUMS.labels(feed, "verified").inc(counts.checksums_verified - last.checksums_verified)
+        metrics.CHECKSUMS.labels(feed, "failed").inc(counts.checksums_failed - last.checksums_failed)
+        metrics.DUPLICATE_TRADES.labels(feed).inc(counts.duplicates - last.duplicates)
+        for reason, total in counts.rejected.items():
+            metrics.REJECTS.labels(feed, reason).inc(total - last.rejected.get(reason, 0))
+        for symbol, total in counts.messages.items():
+            metrics.MESSAGES_RECEIVED.labels(feed, symbol).inc(total - last.messages.get(symbol, 0))
+        self._last = counts.copy()

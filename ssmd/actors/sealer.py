@@ -1,0 +1,199 @@
+"""Turn finished segments into immutable raw objects with manifests, and delete what is safely stored."""
+
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+import trio
+from msgspec import Struct
+
+from ssmd import metrics
+from ssmd.clock import NS_PER_MINUTE
+from ssmd.codec import blocks, raw
+from ssmd.errors import AlreadyStored
+from ssmd.journal import Cursor, Journal, Segment
+from ssmd.journal.files import read_file, replace_file
+from ssmd.log import get_logger
+from ssmd.protocols.coverage import Coverage, Gap
+from ssmd.store.base import Store
+from ssmd.store.keys import RawKey
+
+STATE_FILE: Final = "sealed.json"
+BLOCK_BYTES: Final = 1 << 20
+
+
+class RecordName(Struct, frozen=True):
+    conn: str
+    seq: int
+    recv_ns: int
+
+
+class Manifest(Struct, frozen=True):
+    """What a raw object holds, provable without reading another one: the chain links each to the one before."""
+
+    key: str
+    feed: str
+    writer: str
+    minute: int
+    """Start of the minute, nanoseconds UTC."""
+    frames: int
+    events: int
+    raw_bytes: int
+    stored_bytes: int
+    sha256: str
+    previous_sha256: str | None
+    """Of the manifest before, as stored."""
+    first: RecordName | None
+    last: RecordName | None
+    gaps: tuple[Gap, ...]
+
+
+class Sealed(Struct, frozen=True):
+    """What the sealer must remember: the last segment stored, the chain's end, the open gaps."""
+
+    segment: str = ""
+    manifest_sha256: str | None = None
+    coverage: str = ""
+
+
+class _Summary(Struct, frozen=True):
+    """One pass over a segment: its content counted and compressed."""
+
+    frames: int
+    events: int
+    raw_bytes: int
+    first: RecordName | None
+    last: RecordName | None
+    body: bytes
+
+
+class Sealer:
+    """Everything here may be repeated after a crash: the same segment gives the same bytes under the same key."""
+
+    def __init__(self, feed: str, journal: Journal, cursor: Cursor, store: Store) -> None:
+        self._feed = feed
+        self._journal = journal
+        self._cursor = cursor
+        self._store = store
+        self._state_path = journal.directory / STATE_FILE
+        self._log = get_logger(feed=feed, actor="sealer")
+        self._draining = False
+        self._waiting: trio.CancelScope | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Seal until drained, then once more. Raises StoreDown, an outage; segments wait on disk meanwhile."""
+        task_status.started()
+        self._sealed = self._load()
+        while not self._draining:
+            await self._seal_closed()
+            with trio.CancelScope() as self._waiting:
+                await self._journal.wait_closed()
+        await self._seal_closed()
+
+    def drain(self) -> None:
+        self._draining = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def _seal_closed(self) -> None:
+        for segment in self._journal.closed_segments():
+            if segment.name > self._sealed.segment:
+                await self._seal(segment)
+            self._remove_if_done(segment)
+
+    def _remove_if_done(self, segment: Segment) -> None:
+        cursor = self._cursor.position
+        if segment.name <= self._sealed.segment and cursor is not None and cursor.segment > segment.name:
+            self._journal.remove(segment)
+
+    async def _seal(self, segment: Segment) -> None:
+        path = self._journal.directory / segment.name
+        coverage = Coverage(b64decode(self._sealed.coverage) or None)
+        summary = await trio.to_thread.run_sync(_summarize, path, coverage)
+        key = await self._store_body(segment, summary.body)
+        manifest = self._manifest(key, segment, summary, coverage)
+        body = msgspec.json.encode(manifest) + b"\n"
+        await self._store.create(key.manifest, body)
+        coverage.forget(segment.minute_ns)
+        self._save(Sealed(segment.name, sha256(body).hexdigest(), b64encode(coverage.state()).decode()))
+        metrics.MINUTES_SEALED.labels(self._feed).inc()
+        for gap in manifest.gaps:
+            if gap.to_ns is not None:
+                metrics.GAPS.labels(self._feed, gap.reason).inc()
+        self._log.info("minute_sealed", key=manifest.key, frames=manifest.frames, gaps=len(manifest.gaps))
+
+    async def _store_body(self, segment: Segment, body: bytes) -> RawKey:
+        """Store under the first part that is free or already holds these very bytes."""
+        key = RawKey(self._feed, segment.minute_ns, 0)
+        while True:
+            try:
+                await self._store.create(key.key, body)
+            except AlreadyStored:
+                key = RawKey(self._feed, segment.minute_ns, key.part + 1)
+                continue
+            return key
+
+    def _manifest(self, key: RawKey, segment: Segment, summary: _Summary, coverage: Coverage) -> Manifest:
+        return Manifest(
+            key=key.key,
+            feed=self._feed,
+            writer=self._journal.directory.name,
+            minute=segment.minute_ns,
+            frames=summary.frames,
+            events=summary.events,
+            raw_bytes=summary.raw_bytes,
+            stored_bytes=len(summary.body),
+            sha256=sha256(summary.body).hexdigest(),
+            previous_sha256=self._sealed.manifest_sha256,
+            first=summary.first,
+            last=summary.last,
+            gaps=coverage.gaps_between(segment.minute_ns, segment.minute_ns + NS_PER_MINUTE),
+        )
+
+    def _load(self) -> Sealed:
+        content = read_file(self._state_path)
+        return Sealed() if content is None else msgspec.json.decode(content, type=Sealed)
+
+    def _save(self, sealed: Sealed) -> None:
+        replace_file(self._state_path, msgspec.json.encode(sealed), durable=True)
+        self._sealed = sealed
+
+
+def _summarize(path: Path, coverage: Coverage) -> _Summary:
+    """Read a segment once, in blocks: count, compress, and fold its notes into the coverage."""
+    compressor = blocks.Compressor()
+    lines = events = size = 0
+    first = last = b""
+    with path.open("rb") as file:
+        for block in _whole_lines(file):
+            lines += block.count(b"\n")
+            size += len(block)
+            for line in raw.note_lines(block):
+                events += 1
+                coverage.note(raw.decode_line(line))
+            first = first or block[: block.index(b"\n") + 1]
+            last = block[block.rfind(b"\n", 0, -1) + 1 :]
+            compressor.write(block)
+    return _Summary(lines - events, events, size, _name(first), _name(last), compressor.finish())
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Give the file in blocks that end with a line."""
+    rest = b""
+    while block := file.read(BLOCK_BYTES):
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield rest + block[:end]
+            rest = block[end:]
+        else:
+            rest += block
+
+
+def _name(line: bytes) -> RecordName | None:
+    if not line:
+        return None
+    record = raw.decode_line(line)
+    return RecordName(record.conn, record.seq, record.recv_ns)

@@ -1,0 +1,257 @@
+"""One connection to an exchange: connect, subscribe, keep alive, note what happens, hand every frame to the journal."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from ssmd import metrics
+from ssmd.actors.budget import ConnectBudget
+from ssmd.actors.lineage import Lineage
+from ssmd.actors.transport import Connection, Transport
+from ssmd.clock import NS_PER_S
+from ssmd.errors import ExchangeDown
+from ssmd.journal import Journal
+from ssmd.log import get_logger
+from ssmd.protocols.base import Control, Exchange, Pong, SystemStatus
+from ssmd.protocols.decoder import Desync
+from ssmd.protocols.sharding import share_of
+from ssmd.protocols.subscriptions import BecameLive, Change, Subscriptions, WasRefused
+from ssmd.records import Configured, Connected, Disconnected, FeedConfig, Live, Refused, Resync
+from ssmd.supervisor import Cell, HealthBoard, Mailbox
+
+READ_DESYNCS: Final = 64
+
+
+class SessionLinks:
+    """What outlives a session: where frames go, what is wanted, which books to ask for again."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        config: Cell[FeedConfig],
+        wishes: Mailbox[Desync],
+        lineage: Lineage,
+        budget: ConnectBudget,
+    ) -> None:
+        self.journal = journal
+        self.config = config
+        self.wishes = wishes
+        self.lineage = lineage
+        self.budget = budget
+
+
+class Place:
+    """Which part of a feed a session captures, and from where."""
+
+    def __init__(self, exchange: Exchange, url: str, slot: int, transport: Transport, board: HealthBoard) -> None:
+        self.exchange = exchange
+        self.url = url
+        self.slot = slot
+        self.transport = transport
+        self.board = board
+
+
+class Session:
+    """Lives as long as its connection. It ends by ExchangeDown, an outage: the supervisor paces the next one."""
+
+    def __init__(self, place: Place, links: SessionLinks) -> None:
+        self._place = place
+        self._links = links
+        self._exchange = place.exchange
+        self._feed = place.exchange.name
+        self._draining = False
+        self._scope: trio.CancelScope | None = None
+        self._cause = ExchangeDown("crash")
+        self._last_frame_s = 0.0
+        self._wake = trio.Event()
+        self._frames = metrics.FRAMES_RECEIVED.labels(self._feed)
+        self._bytes = metrics.BYTES_RECEIVED.labels(self._feed)
+        self._last_frame = metrics.LAST_FRAME.labels(self._feed)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Capture until the connection ends or drain() is called; leaves a note of the end in any case."""
+        task_status.started()
+        with trio.CancelScope() as self._scope:
+            if self._draining:
+                return
+            await self._wait_wanted()
+            await self._links.budget.take()
+            limits = self._exchange.limits
+            async with self._place.transport.connect(self._place.url, limits.max_frame_bytes) as connection:
+                await self._capture(connection)
+
+    def drain(self) -> None:
+        self._draining = True
+        self._cause = ExchangeDown("drain")
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _wait_wanted(self) -> None:
+        """Wait while the configuration has nothing for this session."""
+        check = self._place.board.check(self._check_name)
+        latest = await self._links.config.wait_newer(0)
+        while not self._wanted(latest.value).symbols:
+            check.ok()
+            latest = await self._links.config.wait_newer(latest.version)
+        check.fail("not connected")
+
+    def _wanted(self, config: FeedConfig) -> FeedConfig:
+        return share_of(config, self._place.slot)
+
+    # one connection ------------------------------------------------------------------------------------------
+
+    async def _capture(self, connection: Connection) -> None:
+        link = self._links.lineage.begin(self._place.slot)
+        self._log = get_logger(feed=self._feed, actor="session", conn=link.conn)
+        self._link = link
+        self._open()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send_due, connection)
+                nursery.start_soon(self._follow_config)
+                nursery.start_soon(self._follow_desyncs)
+                nursery.start_soon(self._watch_silence)
+                await self._receive(connection)
+        finally:
+            self._close()
+
+    def _open(self) -> None:
+        link = self._link
+        if link.after is not None:
+            metrics.WEBSOCKET_RECONNECTS.labels(self._feed).inc()
+        metrics.CONNECTED.labels(self._feed).inc()
+        self._links.journal.append_note(link.conn, link.take_seq(), Connected(self._place.url, link.after))
+        self._last_frame_s = trio.current_time()
+        self._subscriptions = Subscriptions(self._exchange)
+        self._version = self._links.config.version
+        self._apply(self._links.config.get())
+        self._log.info("session_open", url=self._place.url, after=link.after and link.after.conn)
+
+    def _close(self) -> None:
+        link, cause = self._link, self._cause
+        metrics.CONNECTED.labels(self._feed).dec()
+        metrics.DISCONNECTS.labels(self._feed, cause.reason).inc()
+        self._note(Disconnected(cause.reason, cause.detail, link.last_ns))
+        self._place.board.check(self._check_name).fail(str(cause))
+        self._log.warning("session_lost", last_seq=link.next_seq - 1, reason=cause.reason, detail=cause.detail)
+
+    async def _receive(self, connection: Connection) -> None:
+        link, journal, control_of = self._link, self._links.journal, self._exchange.control
+        while True:
+            await journal.room()
+            try:
+                message = await connection.receive()
+            except ExchangeDown as error:
+                self._cause = error
+                raise
+            link.last_ns = journal.append_frame(link.conn, link.take_seq(), message)
+            self._last_frame_s = trio.current_time()
+            self._frames.inc()
+            self._bytes.inc(len(message))
+            control = control_of(message) if isinstance(message, str) else None
+            if control is not None:
+                self._obey(control)
+
+    def _obey(self, control: Control) -> None:
+        if isinstance(control, SystemStatus):
+            self._log.info("exchange_status", state=control.state, maintenance=control.maintenance)
+            metrics.EXCHANGE_OPEN.labels(self._feed).set(control.open)
+            if not control.open:
+                self._links.budget.hold(self._exchange.limits.after_maintenance_s)
+        elif not isinstance(control, Pong):
+            self._apply_changes(self._subscriptions.receive(control, trio.current_time()))
+            self._wake.set()
+
+    def _apply_changes(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if isinstance(change, BecameLive):
+                self._note(Live(self._symbols_of(change.names)))
+                self._place.board.check(self._check_name).ok()
+            elif isinstance(change, WasRefused):
+                symbol = self._symbols_of((change.name,))[0]
+                self._note(Refused(symbol, change.channel, change.reason))
+                self._log.warning("symbol_refused", symbol=symbol, channel=change.channel, reason=change.reason)
+        states = self._subscriptions
+        for state, names in (("live", states.live), ("pending", states.pending), ("refused", states.refused)):
+            metrics.SYMBOLS.labels(self._feed, state).set(len(names))
+
+    def _symbols_of(self, names: Sequence[str]) -> tuple[str, ...]:
+        known = {entry.name: entry.symbol for entry in self._config.symbols}
+        return tuple(known.get(name, name) for name in names)
+
+    def _note(self, note: Disconnected | Live | Refused | Resync | Configured) -> None:
+        self._links.journal.append_note(self._link.conn, self._link.take_seq(), note)
+
+    @property
+    def _check_name(self) -> str:
+        return f"{self._feed}/{self._place.slot}"
+
+    # what goes on beside receiving ---------------------------------------------------------------------------
+
+    def _apply(self, config: FeedConfig) -> None:
+        """Put a configuration in force: the note first, so that raw data alone tells what was wanted from here on."""
+        self._config = self._wanted(config)
+        self._note(Configured(self._config))
+        self._subscriptions.want(self._config, trio.current_time())
+        metrics.CONFIG_REVISION.labels(self._feed).set(config.revision)
+        self._wake.set()
+
+    async def _follow_config(self) -> None:
+        version = self._version
+        while True:
+            latest = await self._links.config.wait_newer(version)
+            version = latest.version
+            self._apply(latest.value)
+            if not self._config.symbols:
+                self._fail(ExchangeDown("not_wanted", "no symbol is left"))
+
+    async def _follow_desyncs(self) -> None:
+        while True:
+            async with self._links.wishes.lease(READ_DESYNCS) as desyncs:
+                for desync in desyncs:
+                    self._resync(desync)
+
+    def _resync(self, desync: Desync) -> None:
+        """Ask for one book again; a wish that an earlier connection left behind is settled by the reconnect."""
+        if desync.conn != self._link.conn:
+            return
+        self._note(Resync(desync.symbol, desync.reason, desync.from_ns))
+        self._subscriptions.resync(desync.name, self._exchange.book_channel, trio.current_time())
+        self._wake.set()
+
+    async def _send_due(self, connection: Connection) -> None:
+        """Send what is due: requests as the limits allow, and a ping now and then."""
+        interval_s = self._exchange.limits.ping_interval_s
+        ping_s, req_id = trio.current_time() + interval_s, 0
+        while True:
+            now_s = trio.current_time()
+            texts = list(self._subscriptions.due(now_s))
+            if now_s >= ping_s:
+                ping_s, req_id = now_s + interval_s, req_id + 1
+                texts += filter(None, [self._exchange.ping(req_id)])
+            for text in texts:
+                await connection.send(text)
+            if self._subscriptions.stuck:
+                self._fail(ExchangeDown("no_ack", "no subscription was acknowledged"))
+            await self._sleep_until(min(ping_s, self._subscriptions.next_due_s()))
+
+    async def _sleep_until(self, due_s: float) -> None:
+        with trio.move_on_at(due_s):
+            await self._wake.wait()
+        self._wake = trio.Event()
+
+    async def _watch_silence(self) -> None:
+        """End a connection without any frame for too long, however open its socket looks."""
+        idle_timeout_s = self._exchange.limits.idle_timeout_s
+        while True:
+            await trio.sleep_until(self._last_frame_s + idle_timeout_s)
+            self._last_frame.set(self._link.last_ns / NS_PER_S)
+            if self._links.journal.is_full:
+                self._last_frame_s = trio.current_time()  # the disk stalls, not the exchange
+            if trio.current_time() >= self._last_frame_s + idle_timeout_s:
+                self._fail(ExchangeDown("silent", f"no frame for {idle_timeout_s:g} s"))
+
+    def _fail(self, cause: ExchangeDown) -> None:
+        self._cause = cause
+        raise cause

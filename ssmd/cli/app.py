@@ -1,0 +1,59 @@
+"""The `ssmd` command: its tree, and how an error becomes one line with a fix and an exit code."""
+
+import sys
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+import trio
+from cyclopts import App
+from rich.console import Console
+
+from ssmd import __version__
+from ssmd.cli.cat import cat
+from ssmd.cli.run import run
+from ssmd.cli.simulate import simulate
+from ssmd.cli.up import up
+from ssmd.errors import ConfigError, Outage, RestartIntensityExceeded
+
+EXIT_USAGE: Final = 2
+EXIT_UNREACHABLE: Final = 5
+EXIT_GAVE_UP: Final = 70
+
+_app = App(
+    name="ssmd",
+    version=__version__,
+    help="Stupid Simple Market Data: capture, keep, normalize, stream and archive live crypto market data.",
+    help_epilogue="Example: ssmd up --demo --duration 30s",
+    backend="trio",
+    error_console=Console(stderr=True),
+)
+_app.command(up)
+_app.command(run)
+_app.command(simulate)
+_app.command(cat)
+
+
+def app(tokens: "list[str] | None" = None) -> NoReturn:
+    """Run one command and exit with its code."""
+    sys.exit(_exit_code(lambda: _app(tokens, exit_on_error=True, print_error=True, result_action="return_value")))
+
+
+def _exit_code(command: Callable[[], object]) -> int:
+    try:
+        result = command()
+    except ConfigError as error:
+        return _fail(error, EXIT_USAGE)
+    except Outage as error:
+        return _fail(error, EXIT_UNREACHABLE)
+    except RestartIntensityExceeded as error:
+        return _fail(error, EXIT_GAVE_UP)
+    except (KeyboardInterrupt, trio.Cancelled):
+        return 130
+    except BrokenPipeError:
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _fail(error: Exception, code: int) -> int:
+    sys.stderr.write(f"error: {error}\n")
+    return code

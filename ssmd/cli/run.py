@@ -1,0 +1,52 @@
+"""`ssmd run connector|archiver`: one role, as a container runs it."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ssmd import settings
+from ssmd.cli.options import DEFAULT_DATA_DIR, Config, DataDir, Env
+from ssmd.environment import load as environment
+from ssmd.errors import ConfigError
+from ssmd.processes import role_argv, write_role_spec
+from ssmd.role import RoleName, RoleSpec
+from ssmd.run_files import run_dir
+from ssmd.trees import feed_entry
+
+DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
+
+
+def run(
+    role: RoleName,
+    /,
+    *,
+    env: Env = "dev",
+    feed: Annotated[str, Parameter(help="The feed; needed when the environment has several.")] = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    config: Config = None,
+) -> None:
+    """Run one role against a NATS server that exists (`[nats] url`, SSMD_NATS_URL), until SIGTERM or Ctrl-C.
+
+    Example: SSMD_NATS_URL=nats://127.0.0.1:4222 ssmd run connector --env dev --feed kraken
+    """
+    spec = _spec(role, env, feed, data_dir, config)
+    argv = role_argv(write_role_spec(run_dir(data_dir), spec))
+    # This process becomes the role: same pid, and nothing of the CLI stays in its memory.
+    os.execv(argv[0], argv)  # noqa: S606  # arguments of our own making, no shell
+
+
+def _spec(role: RoleName, env: str, feed: str, data_dir: Path, config: Path | None) -> RoleSpec:
+    loaded = environment.load(env)
+    values = settings.load(config)
+    feeds = list(loaded.spec.feeds)
+    if role == "connector" and not feed:
+        if len(feeds) != 1:
+            raise ConfigError(f"environment {loaded.name} has the feeds {', '.join(feeds)}; name one with --feed")
+        feed = feeds[0]
+    if feed:
+        feed_entry(loaded, feed)
+    nats_url = values.nats.url or DEFAULT_NATS_URL
+    run_file = run_dir(data_dir) / "endpoints.json"
+    return RoleSpec(role, feed, loaded, values, nats_url, str(data_dir), str(run_file))

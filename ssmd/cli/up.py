@@ -1,0 +1,115 @@
+"""`ssmd up`: the whole system on one machine."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import trio
+from cyclopts import Parameter
+from rich.console import Console
+
+from ssmd import log, settings
+from ssmd.bus.nats import NatsDialer
+from ssmd.cli import live
+from ssmd.cli.options import DEFAULT_DATA_DIR, Config, DataDir, Env, parse_duration_s
+from ssmd.cli.role import obey_signals
+from ssmd.cli.summary import last_words, next_commands, summary
+from ssmd.environment import load as environment
+from ssmd.environment.spec import Environment
+from ssmd.processes import System, UpSpec
+from ssmd.run_files import run_dir
+from ssmd.supervisor import Supervisor
+
+DEMO_RATE = 200
+
+
+async def up(
+    *,
+    env: Env = "dev",
+    demo: Annotated[bool, Parameter(negative="", help="Use the built-in simulated exchange.")] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    duration: Annotated[str | None, Parameter(help="Stop by itself after this time, such as 30s.")] = None,
+    nats_port: Annotated[int, Parameter(help="Port of the embedded NATS server; 0 takes any free one.")] = 0,
+    simulate: Annotated[str, Parameter(help="Further words for the simulated exchange, such as '--rate 500'.")] = "",
+    config: Config = None,
+) -> int:
+    """Run the whole system: NATS, capture, archive, each a supervised process, until Ctrl-C.
+
+    Example: ssmd up --demo --duration 30s
+    """
+    duration_s = parse_duration_s(duration)
+    loaded = environment.load("demo" if demo and env == "dev" else env)
+    is_terminal = sys.stdout.isatty()
+    spec = UpSpec(
+        environment=loaded,
+        settings=settings.load(config),
+        data_dir=data_dir,
+        nats_port=nats_port,
+        simulator=_simulator_words(loaded, simulate) if demo else None,
+        log_dir=_log_dir(data_dir) if is_terminal else None,
+    )
+    log.configure(spec.settings.log.level if not is_terminal else "error", role="up")
+    for path in run_dir(data_dir).glob("*.metrics"):
+        path.unlink()
+    started_s = trio.current_time()
+    code = await _run(spec, duration_s, Console() if is_terminal else None)
+    _report(spec, trio.current_time() - started_s)
+    return code
+
+
+def _simulator_words(loaded: Environment, more: str) -> tuple[str, ...]:
+    names = [entry.name for feed in loaded.spec.feeds.values() for entry in feed.symbols]
+    return ("kraken", "--symbols", ",".join(names), "--rate", str(DEMO_RATE), *more.split())
+
+
+def _log_dir(data_dir: Path) -> Path:
+    path = data_dir / "logs"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+async def _run(spec: UpSpec, duration_s: float, console: Console | None) -> int:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        system = System(spec, NatsDialer)
+        tree = system.tree()
+        async with trio.open_nursery() as beside:
+            beside.start_soon(obey_signals, tree, signals)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(tree.run)
+                system.publish_endpoints()
+                _say_ready(system)
+                beside.start_soon(_drain_after, tree, duration_s)
+                if console is not None:
+                    beside.start_soon(live.show, system, console)
+            beside.cancel_scope.cancel()
+    return 0
+
+
+async def _drain_after(tree: Supervisor, duration_s: float) -> None:
+    await trio.sleep(duration_s)
+    tree.drain()
+
+
+def _say_ready(system: System) -> None:
+    spec = system.spec
+    source = f"simulator {system.exchange_url}" if spec.simulator is not None else "the exchange"
+    _say(f"bus        {system.nats_url}")
+    _say(f"store      {spec.data_dir} (directory)")
+    for feed, entry in spec.environment.spec.feeds.items():
+        _say(f"{feed:<10} {' '.join(s.internal for s in entry.symbols)}   source: {source}")
+    _say(f"health     {' '.join(f'{role}={url}/health' for role, url in sorted(system.ops.items()))}")
+    _say("Ctrl-C stops everything")
+
+
+def _report(spec: UpSpec, took_s: float) -> None:
+    """Tell on stdout what was captured and where it is, and what to try next."""
+    for line in summary(spec.environment, spec.data_dir, last_words(spec.data_dir), took_s):
+        sys.stdout.write(line + "\n")
+    for line in next_commands(spec.data_dir):
+        sys.stdout.write(f"next       {line}\n")
+    sys.stdout.flush()
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")

@@ -1,0 +1,223 @@
+"""The composition root: every concrete class meets its collaborators here, and only here.
+
+Children are listed sinks first: started in that order, drained in reverse, so that what a source still holds
+finds its way to disk, to the bus and to the store.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from ssmd import metrics
+from ssmd.actors.batcher import ArchiveFeed, Batcher
+from ssmd.actors.budget import ConnectBudget
+from ssmd.actors.lineage import Lineage
+from ssmd.actors.normalizer import Normalizer, NormalizerLinks
+from ssmd.actors.ops import OpsEndpoint
+from ssmd.actors.pipeline import Batch, Progress
+from ssmd.actors.publisher import Publisher, PublisherLinks
+from ssmd.actors.raw_writer import RawWriter
+from ssmd.actors.sealer import Sealer
+from ssmd.actors.session import Place, Session, SessionLinks
+from ssmd.actors.symbol_watcher import SymbolWatcher, config_key
+from ssmd.actors.transport import Transport, WebSocketTransport
+from ssmd.bus.base import BusDialer, StreamSpec
+from ssmd.clock import NowNs, now_ns
+from ssmd.environment.check import check_feed
+from ssmd.environment.spec import Environment, FeedEntry
+from ssmd.errors import ConfigError
+from ssmd.journal import Checkpoints, Cursor, Journal, JournalLimits
+from ssmd.journal.recovery import orphans
+from ssmd.log import get_logger
+from ssmd.protocols import exchange
+from ssmd.protocols.base import Exchange
+from ssmd.protocols.decoder import VERSIONS, Desync, decoder
+from ssmd.records import FeedConfig, Lost
+from ssmd.role import RoleSpec
+from ssmd.settings import Settings, parse_size
+from ssmd.store.base import Store
+from ssmd.supervisor import (
+    Backoff,
+    Cell,
+    ChildChanged,
+    ChildSpec,
+    ChildState,
+    HealthBoard,
+    Mailbox,
+    Overflow,
+    Strategy,
+    Supervisor,
+    Surroundings,
+)
+
+OUTBOX_BATCHES = 64
+WISHES = 1024
+BUS_BACKOFF = Backoff(first_s=0.1, cap_s=2.0)
+"""Short: catching up begins within two seconds of the bus coming back."""
+STORE_BACKOFF = Backoff(first_s=0.5, cap_s=15.0)
+DISK_BACKOFF = Backoff(first_s=0.1, cap_s=1.0)
+
+
+class World:
+    """What is outside of a tree. Tests and the simulation replace it as a whole, nothing else."""
+
+    def __init__(
+        self, dialer: BusDialer, store: Store, transport: Transport | None = None, now: NowNs = now_ns
+    ) -> None:
+        self.dialer = dialer
+        self.store = store
+        self.transport = transport or WebSocketTransport()
+        self.now = now
+
+
+def observe(change: ChildChanged) -> None:
+    """Log and count what happens to the children of a tree."""
+    log = get_logger(actor=f"{change.supervisor}/{change.child}")
+    if change.state is ChildState.BACKOFF:
+        metrics.RESTARTS.labels(change.child, type(change.cause).__name__).inc()
+        log.warning("actor_restarts", error=change.error, retry_in_s=change.retry_in_s, restarts=change.restarts)
+    elif change.state is ChildState.FAILED:
+        log.error("actor_failed", error=change.error, exc_info=change.cause)
+    else:
+        log.debug("actor_changed", state=change.state.value)
+
+
+def feed_entry(environment: Environment, feed: str) -> FeedEntry:
+    """Return a feed of the environment, checked. Raises ConfigError."""
+    entry = environment.spec.feeds.get(feed)
+    if entry is None:
+        raise ConfigError(f"environment {environment.name} has no feed {feed!r}; it has {_listed(environment)}")
+    check_feed(feed, entry.config(), VERSIONS)
+    exchange(feed)
+    return entry
+
+
+def _listed(environment: Environment) -> str:
+    return ", ".join(environment.spec.feeds) or "none"
+
+
+def stream_spec(environment: Environment, settings: Settings) -> StreamSpec:
+    limits = environment.spec.jetstream
+    return StreamSpec(
+        name=settings.nats.stream,
+        subjects=("md.>",),
+        max_bytes=parse_size(limits.max_bytes, "spec.jetstream.max_bytes"),
+        max_age_s=limits.retention_hours * 3600.0,
+    )
+
+
+# connector ---------------------------------------------------------------------------------------------------
+
+
+class Connector:
+    """What outlives every actor of one connector: the journal, the cursor, the mailboxes, the configuration."""
+
+    def __init__(self, spec: RoleSpec, world: World, board: HealthBoard) -> None:
+        self.spec = spec
+        self.world = world
+        self.board = board
+        self.exchange: Exchange = exchange(spec.feed)
+        directory = spec.data_path / "journal" / spec.feed
+        limits = JournalLimits(total_bytes=parse_size(spec.settings.journal.max_bytes, "journal.max_bytes"))
+        self.journal = Journal(directory, limits, world.now)
+        self.cursor = Cursor(directory)
+        self.checkpoints = Checkpoints(directory)
+        self.progress = Progress(self.cursor.position)
+        self.outbox: Mailbox[Batch] = Mailbox("publisher", OUTBOX_BATCHES, Overflow.BLOCK)
+        entry = feed_entry(spec.environment, spec.feed)
+        self.wishes = [Mailbox[Desync](f"resyncs-{slot}", WISHES, Overflow.DROP_OLDEST) for slot in range(entry.shards)]
+        self.config: Cell[FeedConfig] = Cell(entry.config())
+        limits_of = self.exchange.limits
+        self.budget = ConnectBudget(limits_of.connects_per_window, limits_of.connect_window_s)
+        self.lineage = Lineage(world.now(), orphans(self.journal))
+        self._note_torn_bytes()
+
+    def _note_torn_bytes(self) -> None:
+        if self.journal.torn_bytes:
+            metrics.TORN_BYTES.inc(self.journal.torn_bytes)
+            link = self.lineage.begin(0)
+            self.journal.append_note(link.conn, link.take_seq(), Lost("torn_line", self.journal.torn_bytes))
+
+    def children(self) -> Sequence[ChildSpec]:
+        return (
+            ChildSpec("sealer", self._sealer, STORE_BACKOFF, drain_within_s=20),
+            ChildSpec("publisher", self._publisher, BUS_BACKOFF, drain_within_s=10),
+            ChildSpec("normalizer", self._normalizer, drain_within_s=10),
+            ChildSpec("raw-writer", self._raw_writer, DISK_BACKOFF),
+            ChildSpec("symbol-watcher", self._symbol_watcher, BUS_BACKOFF),
+            ChildSpec("sessions", self._sessions, drain_within_s=5),
+        )
+
+    def _sealer(self) -> Sealer:
+        return Sealer(self.spec.feed, self.journal, self.cursor, self.world.store)
+
+    def _publisher(self) -> Publisher:
+        links = PublisherLinks(self.outbox, self.cursor, self.checkpoints, self.board)
+        stream = stream_spec(self.spec.environment, self.spec.settings)
+        return Publisher(self.spec.feed, self.world.dialer, stream, links, self.world.now)
+
+    def _normalizer(self) -> Normalizer:
+        version = self.config.get().normalizer
+        build = partial(decoder, version, self.spec.feed, self.exchange)
+        links = NormalizerLinks(self.journal, self.checkpoints, self.progress, self.outbox, self.wishes)
+        return Normalizer(self.spec.feed, build, links)
+
+    def _raw_writer(self) -> RawWriter:
+        return RawWriter(self.journal, self.spec.settings.journal)
+
+    def _symbol_watcher(self) -> SymbolWatcher:
+        key = config_key(self.spec.environment.name, self.spec.feed)
+        return SymbolWatcher(key, self.spec.feed, self.world.dialer, self.config, VERSIONS)
+
+    def _sessions(self) -> Supervisor:
+        limits = self.exchange.limits
+        backoff = Backoff(
+            first_s=limits.reconnect_first_s, cap_s=limits.reconnect_cap_s, forgive_after_s=limits.stable_after_s
+        )
+        sessions = [
+            ChildSpec(f"session-{slot}", partial(self._session, slot), backoff, drain_within_s=3)
+            for slot in range(len(self.wishes))
+        ]
+        return Supervisor("sessions", Strategy.ONE_FOR_ONE, sessions)
+
+    def _session(self, slot: int) -> Session:
+        url = self.spec.settings.exchange(self.spec.feed).ws_url or self.exchange.ws_url
+        place = Place(self.exchange, url, slot, self.world.transport, self.board)
+        links = SessionLinks(self.journal, self.config, self.wishes[slot], self.lineage, self.budget)
+        return Session(place, links)
+
+
+def connector(spec: RoleSpec, world: World, board: HealthBoard) -> Sequence[ChildSpec]:
+    """Return the children of one feed's connector."""
+    return Connector(spec, world, board).children()
+
+
+# archiver ----------------------------------------------------------------------------------------------------
+
+
+def archiver(spec: RoleSpec, world: World, board: HealthBoard) -> Sequence[ChildSpec]:
+    """Return a batcher for each feed (or the one asked for)."""
+    feeds = (spec.feed,) if spec.feed else tuple(spec.environment.spec.feeds)
+    return [
+        ChildSpec(f"batcher-{feed}", partial(_batcher, feed, spec, world, board), BUS_BACKOFF, drain_within_s=20)
+        for feed in feeds
+    ]
+
+
+def _batcher(feed: str, spec: RoleSpec, world: World, board: HealthBoard) -> Batcher:
+    version = feed_entry(spec.environment, feed).normalizer
+    archive = ArchiveFeed(feed, stream_spec(spec.environment, spec.settings), version)
+    return Batcher(archive, world.dialer, world.store, board, world.now)
+
+
+# one role as a process ---------------------------------------------------------------------------------------
+
+
+def role(spec: RoleSpec, world: World, on_listening: Callable[[str], None]) -> Supervisor:
+    """Return the whole tree of a role process: its ops endpoint beside its actors."""
+    board = HealthBoard()
+    build = connector if spec.role == "connector" else archiver
+    ops = partial(OpsEndpoint, spec.title, spec.settings.ops, board, on_listening)
+    children = [ChildSpec("ops", ops), *build(spec, world, board)]
+    return Supervisor(
+        spec.role, Strategy.ONE_FOR_ONE, children, surroundings=Surroundings(board=board, observe=observe)
+    )
