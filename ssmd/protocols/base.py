@@ -165,7 +165,11 @@ class Exchange(Protocol):
 
     name: str
     """Equal to the feed's name in the environment and in subjects."""
+    ws_url: str
+    """The public market data endpoint; settings may name another one."""
     limits: Limits
+    book_channel: str
+    """The channel to subscribe anew when a book lost its proof."""
     book_depths: tuple[int, ...]
     """The depths it offers, empty where books come whole; any other depth is cut from the next larger one."""
 

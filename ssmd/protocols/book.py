@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -67,8 +68,7 @@ class BookSide:
         return True
 
     def cut(self, depth: int) -> None:
-        if len(self._keys) > depth:
-            del self._keys[depth:], self.levels[depth:], self.tokens[depth:]
+        del self._keys[depth:], self.levels[depth:], self.tokens[depth:]
 
 
 class Book:
@@ -98,9 +98,9 @@ class Book:
             unknown_deletes = 0
         else:
             unknown_deletes = self._put_all(self.bids, change.bids) + self._put_all(self.asks, change.asks)
-        if self._depth is not None:
-            self.bids.cut(self._depth)
-            self.asks.cut(self._depth)
+        for side in (self.bids, self.asks):
+            if self._depth is not None and len(side.levels) > self._depth:
+                side.cut(self._depth)
         return unknown_deletes
 
     def state(self) -> BookState:
@@ -135,13 +135,21 @@ class Book:
     def _ticks_of(self, level: Level) -> int:
         """Return the price as a whole number of its last decimal place; check the size on the way."""
         price, size = level
-        if _is_plain(price) is None or _is_plain(size) is None:
-            raise BadFrame("bad_level", shorten(f"price {price}, size {size}"))
-        whole, _, fraction = price.partition(".")
-        if len(fraction) != self._decimals:
+        ticks, decimals = _ticks_and_decimals(price)
+        if decimals != self._decimals:
             if self._decimals is not None:
                 raise BadFrame(
                     "bad_level", f"price {price} has not {self._decimals} decimals like the rest of the book"
                 )
-            self._decimals = len(fraction)
-        return int(whole + fraction)
+            self._decimals = decimals
+        if _is_plain(size) is None:
+            raise BadFrame("bad_level", shorten(f"price {price}, size {size}"))
+        return ticks
+
+
+@lru_cache(maxsize=8192)  # the same prices come again and again
+def _ticks_and_decimals(price: str) -> tuple[int, int]:
+    if _is_plain(price) is None:
+        raise BadFrame("bad_level", shorten(f"price {price}"))
+    whole, _, fraction = price.partition(".")
+    return int(whole + fraction), len(fraction)

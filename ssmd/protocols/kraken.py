@@ -78,7 +78,9 @@ _MARKET_DATA: Final = tuple(f'{{"channel":"{name}"' for name in (*DATA_CHANNELS,
 
 class Kraken:
     name = "kraken"
+    ws_url = "wss://ws.kraken.com/v2"
     limits = LIMITS
+    book_channel = "book"
     book_depths: tuple[int, ...] = (10, 25, 100, 500, 1000)
 
     def subscriptions(self, config: FeedConfig) -> frozenset[Subscription]:

@@ -100,12 +100,11 @@ class KrakenParser:
     def parse(self, text: str) -> Sequence[Update]:
         try:
             frame = _decode_frame(text)
-            kind = type(frame)  # isinstance costs 0.13 µs for each struct that it is not
-            if kind is _BookFrame:
+            if type(frame) is _BookFrame:  # isinstance costs 0.13 µs for each struct that it is not
                 return [_book_change(entry, frame.type == "snapshot") for entry in frame.data]
-            if kind is _TickerFrame:
+            if type(frame) is _TickerFrame:
                 return [_top_of_book(entry) for entry in frame.data]
-            if kind is _TradeFrame and frame.type == "update":
+            if type(frame) is _TradeFrame and frame.type == "update":
                 return [_trade(entry) for entry in frame.data]
         except msgspec.ValidationError as error:
             return _unexpected(text, BadFrame("bad_shape", shorten(str(error))))

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import msgspec
 from msgspec import Struct, field
 
 from ssmd.model import Event
@@ -62,3 +63,9 @@ class Counts(Struct):
     """Deletes of levels that were not there; normal on some exchanges."""
     rejected: dict[str, int] = field(default_factory=dict)
     """Rejects by reason."""
+    messages: dict[str, int] = field(default_factory=dict)
+    """Entries about each symbol, whatever came of them."""
+
+    def copy(self) -> "Counts":
+        """Return totals that do not move when these do."""
+        return msgspec.structs.replace(self, rejected=dict(self.rejected), messages=dict(self.messages))

@@ -10,11 +10,12 @@ KEPT: Final = 1024
 connections that overlap repeat some seconds. Ten times the largest known repeat is enough and costs about 130 kB."""
 
 _MAX_INTEGER_DIGITS: Final = 18  # fits into 63 bits, so that a checkpoint can hold it
+_NONE_YET: Final = -1
 
 
 class TradeIdsState(Struct, frozen=True):
     recent: tuple[str, ...] = ()
-    highest: int | None = None
+    highest: int = _NONE_YET
 
 
 class TradeIds:
@@ -22,11 +23,10 @@ class TradeIds:
 
     __slots__ = ("_highest", "_known", "_order", "jumped")
 
-    def __init__(self, state: TradeIdsState | None = None) -> None:
-        recent = () if state is None else state.recent
-        self._order: deque[str] = deque(recent, KEPT)
+    def __init__(self, state: TradeIdsState = TradeIdsState()) -> None:  # noqa: B008 - frozen, so it can be shared
+        self._order = deque(state.recent, KEPT)
         self._known = set(self._order)
-        self._highest = None if state is None else state.highest
+        self._highest = state.highest
         self.jumped = False
         """Whether the last id left out some integers after the highest one before it."""
 
@@ -38,19 +38,13 @@ class TradeIds:
             self._known.discard(self._order[0])
         self._order.append(trade_id)
         self._known.add(trade_id)
-        self._judge(trade_id)
+        if trade_id.isdecimal() and len(trade_id) <= _MAX_INTEGER_DIGITS:
+            number = int(trade_id)
+            self.jumped = number > self._highest + 1 and self._highest != _NONE_YET
+            self._highest = max(number, self._highest)
+        else:
+            self.jumped = False
         return True
 
     def state(self) -> TradeIdsState:
         return TradeIdsState(tuple(self._order), self._highest)
-
-    def _judge(self, trade_id: str) -> None:
-        self.jumped = False
-        if not trade_id.isdecimal() or len(trade_id) > _MAX_INTEGER_DIGITS:
-            return
-        number = int(trade_id)
-        if self._highest is None:
-            self._highest = number
-        elif number > self._highest:
-            self.jumped = number > self._highest + 1
-            self._highest = number
