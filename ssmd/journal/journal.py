@@ -56,6 +56,8 @@ class Journal:
         """Every segment on disk, oldest first; the last one may still grow."""
         self.torn_bytes = sum(cut_torn_line(directory / segment.name) for segment in self.segments)
         self.tail = Tail(self.limits.tail_bytes)
+        self.written = self._end()
+        """The place behind the last readable record."""
         self._blocks: deque[_Block] = deque()
         self._open: _Block | None = None
         self._last = self.segments[-1] if self.segments else None
@@ -148,6 +150,7 @@ class Journal:
                 self.segments.append(block.segment)
             del block.lines[:count]
             block.offset += len(data)
+            self.written = Position(block.name, block.offset)
             size += len(data)
         while self._blocks and self._blocks[0] is not self._open and not self._blocks[0].lines:
             self._blocks.popleft()
@@ -222,9 +225,11 @@ class Journal:
             growing.add(self._open.name)
         return [segment for segment in self.segments if segment.name not in growing]
 
-    def start(self) -> Position | None:
-        """Return the oldest place on disk."""
-        return Position(self.segments[0].name, 0) if self.segments else None
+    def _end(self) -> Position:
+        if not self.segments:
+            return Position("", 0)
+        name = self.segments[-1].name
+        return Position(name, (self.directory / name).stat().st_size)
 
     def remove(self, segment: Segment) -> None:
         """Delete a closed segment that nobody needs any more."""

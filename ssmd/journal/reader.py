@@ -50,9 +50,7 @@ class JournalReader:
 
     def caught_up(self) -> bool:
         """Tell whether nothing readable lies behind the present place."""
-        if self._ordinal is not None:
-            return self._ordinal >= self._journal.tail.visible
-        return self._next_segment() is None
+        return self._at >= self._journal.written
 
     async def _from_disk(self) -> Sequence[Entry]:
         """Return the entries of the next block, nothing at the end of what is on disk."""

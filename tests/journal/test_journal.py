@@ -1,0 +1,181 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+from ssmd.clock import NS_PER_S
+from ssmd.codec import raw
+from ssmd.errors import DiskFull
+from ssmd.journal import Journal, JournalLimits, JournalReader
+from ssmd.journal import journal as journal_module
+from ssmd.journal.recovery import orphans
+from ssmd.records import Connected, Disconnected, Predecessor, Record
+
+
+def frame(number: int) -> str:
+    return f'{{"channel":"trade","n":{number}}}'
+
+
+def fill(journal: Journal, count: int, first: int = 0, conn: str = "c-0-1") -> None:
+    for seq in range(first, first + count):
+        journal.append_frame(conn, seq, frame(seq))
+
+
+async def drain(reader: JournalReader) -> list[Record]:
+    records = []
+    while not reader.caught_up():
+        records += [entry.record for entry in await reader.read(100)]
+    return records
+
+
+async def test_frames_reach_the_segment_byte_for_byte_and_in_order(journal, directory):
+    fill(journal, 5)
+    await journal.write_pending(sync=True)
+    lines = (directory / journal.segments[0].name).read_bytes().splitlines()
+    assert [raw.decode_line(line).frame for line in lines] == [frame(n) for n in range(5)]
+
+
+async def test_nothing_is_readable_before_it_is_written(journal):
+    reader = JournalReader(journal, None)
+    fill(journal, 3)
+    with trio.move_on_after(0.01) as waiting:
+        await reader.read(10)
+    assert waiting.cancelled_caught
+    await journal.write_pending(sync=False)
+    assert len(await reader.read(10)) == 3
+
+
+async def test_receive_times_never_fall_even_when_the_clock_steps_back(journal, clock):
+    first = journal.append_frame("c", 0, frame(0))
+    clock.forward(-30)
+    assert journal.append_frame("c", 1, frame(1)) == first
+
+
+async def test_a_new_minute_opens_a_new_segment_and_closes_the_old_one(journal, clock):
+    fill(journal, 2)
+    clock.forward(60)
+    fill(journal, 2, first=2)
+    await journal.write_pending(sync=False)
+    assert [s.name for s in journal.segments] == ["20251206T1400-0000.jsonl", "20251206T1401-0000.jsonl"]
+    assert [s.name for s in journal.closed_segments()] == ["20251206T1400-0000.jsonl"]
+
+
+async def test_a_segment_with_unwritten_lines_is_not_closed(journal, clock):
+    fill(journal, 2)
+    await journal.write_pending(sync=False)
+    journal.append_frame("c", 2, frame(2))
+    clock.forward(60)
+    journal.append_frame("c", 3, frame(3))
+    assert journal.closed_segments() == []
+
+
+async def test_a_quiet_minute_closes_without_another_frame(journal, clock, autojump_clock):
+    fill(journal, 1)
+    journal._now = lambda: clock.now_ns + int((trio.current_time() - began) * NS_PER_S)
+    began = trio.current_time()
+    blocks = [(b.name, b.offset, b"".join(b.lines)) for b in journal._blocks]
+    journal._write(blocks, sync=False)  # no thread under the virtual clock
+    journal._written([(b, b"".join(b.lines), 1) for b in journal._blocks], journal.tail.next)
+    with trio.move_on_after(90):
+        await journal.wait_pending()
+    assert len(journal.closed_segments()) == 1
+
+
+async def test_a_restart_in_the_same_minute_opens_the_next_part(journal, directory, clock):
+    fill(journal, 2)
+    await journal.write_pending(sync=True)
+    journal.close()
+    again = Journal(directory, JournalLimits(), clock)
+    fill(again, 1, conn="c-0-2")
+    await again.write_pending(sync=True)
+    assert [s.part for s in again.segments] == [0, 1]
+
+
+async def test_a_torn_last_line_is_cut_off_and_counted(journal, directory, clock):
+    fill(journal, 3)
+    await journal.write_pending(sync=True)
+    path = directory / journal.segments[0].name
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"recv_ns":17650296000')
+    again = Journal(directory, JournalLimits(), clock)
+    assert again.torn_bytes == 22
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, 200_000])
+async def test_a_file_without_any_whole_line_is_emptied(directory, clock, size):
+    directory.mkdir(parents=True)
+    (directory / "20251206T1400-0000.jsonl").write_bytes(b"x" * size)
+    assert Journal(directory, JournalLimits(), clock).torn_bytes == size
+
+
+async def test_a_full_disk_loses_nothing_and_the_same_bytes_are_written_once(journal, directory, monkeypatch):
+    fill(journal, 4)
+    real, calls = os.pwrite, []
+
+    def half_then_full(fd: int, data: bytes, offset: int) -> int:
+        calls.append(offset)
+        if len(calls) == 1:
+            return real(fd, data[:30], offset)
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(journal_module.os, "pwrite", half_then_full)
+    with pytest.raises(DiskFull):
+        await journal.write_pending(sync=False)
+    monkeypatch.setattr(journal_module.os, "pwrite", real)
+    fill(journal, 2, first=4)
+    await journal.write_pending(sync=False)
+    lines = (directory / journal.segments[0].name).read_bytes().splitlines()
+    assert [raw.decode_line(line).seq for line in lines] == list(range(6))
+    assert journal.pending_bytes == 0
+
+
+async def test_a_full_journal_stalls_the_session_and_a_write_wakes_it(directory, clock):
+    journal = Journal(directory, JournalLimits(pending_bytes=100), clock)
+    fill(journal, 2)
+    with trio.move_on_after(0.01) as waiting:
+        await journal.room()
+    assert waiting.cancelled_caught
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(journal.room)
+        await journal.write_pending(sync=False)
+
+
+async def test_capture_stops_at_max_bytes_with_an_outage_not_with_a_loss(directory, clock):
+    journal = Journal(directory, JournalLimits(total_bytes=150), clock)
+    fill(journal, 2)
+    await journal.write_pending(sync=False)
+    fill(journal, 1, first=2)
+    with pytest.raises(DiskFull, match="max_bytes"):
+        await journal.write_pending(sync=False)
+    assert journal.pending_bytes > 0
+
+
+async def test_lines_appended_during_a_write_stay_for_the_next(journal):
+    fill(journal, 10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: journal.write_pending(sync=True))
+        await trio.lowlevel.checkpoint()
+        fill(journal, 5, first=10)
+    await journal.write_pending(sync=False)
+    assert [r.seq for r in await drain(JournalReader(journal, None))] == list(range(15))
+
+
+async def test_the_connection_of_a_dead_process_is_an_orphan_until_a_later_one_names_it(journal, directory, clock):
+    journal.append_note("a-0-1", 0, Connected("ws://x"))
+    fill(journal, 3, first=1, conn="a-0-1")
+    await journal.write_pending(sync=True)
+    again = Journal(directory, JournalLimits(), clock)
+    (left,) = orphans(again)
+    assert (left.conn, left.seq) == ("a-0-1", 3)
+    again.append_note("b-0-1", 0, Connected("ws://x", Predecessor("a-0-1", 3, left.recv_ns)))
+    again.append_note("b-0-1", 1, Disconnected("drain"))
+    await again.write_pending(sync=True)
+    assert [o.conn for o in orphans(Journal(directory, JournalLimits(), clock))] == ["b-0-1"]
+
+
+def test_the_directory_is_made(tmp_path: Path, clock):
+    Journal(tmp_path / "a" / "b", JournalLimits(), clock)
+    assert (tmp_path / "a" / "b").is_dir()
