@@ -16,6 +16,7 @@ class StreamSpec(Struct, frozen=True):
     max_bytes: int
     max_age_s: float
     duplicate_window_s: float = 600.0
+    replicas: int = 1
 
 
 class Outgoing(Struct, frozen=True, gc=False):

@@ -1,0 +1,317 @@
+"""What every bus must do, shown for the one in memory and for a real nats-server."""
+
+import pytest
+import trio
+
+from ssmd.bus.base import Bus, Consumer, Incoming, KvEntry, Outgoing, StreamSpec
+from ssmd.errors import AlreadyStored, BusDown
+from tests.bus.conftest import Rig
+
+EVERYTHING = 10_000
+
+
+async def read(consumer: Consumer, count: int) -> list[Incoming]:
+    got: list[Incoming] = []
+    with trio.fail_after(10):
+        while len(got) < count:
+            got += await consumer.fetch(count - len(got), 1)
+    return got
+
+
+async def drain(bus: Bus, rig: Rig, durable: str = "d") -> list[Incoming]:
+    got: list[Incoming] = []
+    async with bus.consume(rig.stream, durable, f"{rig.stream}.>") as consumer:
+        while batch := await consumer.fetch(EVERYTHING, 0.2):
+            got += batch
+    return got
+
+
+async def test_messages_come_in_the_order_of_publishing_with_their_ids(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        published = await bus.publish(rig.batch(0, 100))
+        assert (published.stored, published.duplicates, published.last_stream_seq) == (100, 0, 100)
+        got = await drain(bus, rig)
+    assert [(m.subject, m.payload, m.message_id) for m in got] == [
+        (m.subject, m.payload, m.message_id) for m in rig.batch(0, 100)
+    ]
+    assert [m.stream_seq for m in got] == list(range(1, 101))
+
+
+async def test_a_repeated_batch_is_stored_once(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        await bus.publish(rig.batch(0, 20))
+        again = await bus.publish(rig.batch(10, 20))
+        assert (again.stored, again.duplicates, again.last_stream_seq) == (10, 10, 30)
+        assert len(await drain(bus, rig)) == 30
+
+
+@pytest.mark.slow
+async def test_5000_messages_in_one_batch_arrive_once_each(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        assert (await bus.publish(rig.batch(0, 5000))).stored == 5000
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>") as consumer:
+            got = await read(consumer, 5000)
+            assert [m.stream_seq for m in got] == list(range(1, 5001))
+            assert got[-1].pending == 0
+            await consumer.ack_through(5000)
+
+
+async def test_an_empty_batch_is_published_at_once(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        assert (await bus.publish([])).stored == 0
+
+
+async def test_two_tasks_publish_over_one_connection(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bus.publish, rig.batch(0, 300))
+            nursery.start_soon(bus.publish, rig.batch(300, 300))
+        assert len({m.message_id for m in await drain(bus, rig)}) == 600
+
+
+@pytest.mark.parametrize("token", ["*", ">", "a b", "", "x\r\nPUB y", "a" * 33, "ü", "a\n"])
+async def test_a_subject_that_is_not_all_plain_tokens_is_refused(rig: Rig, token: str):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        with pytest.raises(ValueError, match="subject is"):
+            await bus.publish([*rig.batch(0, 3), Outgoing(f"{rig.stream}.{token}", b"", "id")])
+        assert await drain(bus, rig) == []
+
+
+@pytest.mark.parametrize("identity", ["", "a\r\nX: y", " a", "ü", "a\n"])
+async def test_a_message_id_that_is_not_one_header_value_is_refused(rig: Rig, identity: str):
+    async with rig.dialer.connect() as bus:
+        with pytest.raises(ValueError, match="message id"):
+            await bus.publish([Outgoing(f"{rig.stream}.x", b"", identity)])
+
+
+async def test_a_payload_above_the_limit_is_refused_and_the_connection_lives(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        fits = Outgoing(f"{rig.stream}.x", bytes(1_048_576 - len("NATS/1.0\r\nNats-Msg-Id: big\r\n\r\n")), "big")
+        with pytest.raises(ValueError, match="message big has"):
+            await bus.publish([*rig.batch(0, 3), Outgoing(fits.subject, fits.payload + b"x", "big")])
+        assert await drain(bus, rig) == []
+        assert (await bus.publish([fits])).stored == 1
+
+
+async def test_a_subject_without_stream_is_an_outage(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        with pytest.raises(BusDown):
+            await bus.publish(rig.batch(0, 1))
+
+
+async def test_a_stream_can_be_ensured_again_with_another_limit(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        await bus.publish(rig.batch(0, 5))
+        wider = StreamSpec(rig.stream, (*rig.spec.subjects, f"{rig.stream}more.>"), 5_000_000, 7200)
+        await bus.ensure_stream(wider)
+        await bus.ensure_stream(wider)
+        await bus.publish([Outgoing(f"{rig.stream}more.x", b"", "id")])
+        assert len(await drain(bus, rig)) == 5
+
+
+async def test_a_full_stream_drops_its_oldest_messages(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(StreamSpec(rig.stream, rig.spec.subjects, max_bytes=5_000, max_age_s=3600))
+        await bus.publish([Outgoing(f"{rig.stream}.x", bytes(1000), f"id{i}") for i in range(10)])
+        got = await drain(bus, rig)
+        assert 0 < len(got) < 6
+        assert got[-1].stream_seq == 10
+
+
+async def test_fetch_waits_for_the_first_message_and_not_longer(rig: Rig):
+    async with rig.dialer.connect() as bus, trio.open_nursery() as nursery:
+        await bus.ensure_stream(rig.spec)
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>") as consumer:
+            assert await consumer.fetch(10, 0.05) == []
+            nursery.start_soon(bus.publish, rig.batch(0, 1))
+            with trio.fail_after(3):
+                got = await consumer.fetch(10, 30)
+        assert [m.message_id for m in got] == ["feed/conn/0/0"]
+
+
+async def test_fetch_gives_no_more_than_the_limit_and_says_what_is_left(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        await bus.publish(rig.batch(0, 10))
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>") as consumer:
+            got = await consumer.fetch(4, 1)
+            assert 1 <= len(got) <= 4
+            assert [m.pending for m in got] == [9 - i for i in range(len(got))]
+
+
+async def test_a_consumer_sees_only_its_subject(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        for i in range(5):
+            await bus.publish([*rig.batch(2 * i, 1, "BTCUSD"), *rig.batch(2 * i + 1, 1, "ETHUSD")])
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.*.ETHUSD") as consumer:
+            got = await read(consumer, 5)
+            assert {m.subject for m in got} == {f"{rig.stream}.trade.ETHUSD"}
+            await consumer.ack_through(got[2].stream_seq)
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.*.ETHUSD") as consumer:
+            assert [m.stream_seq for m in await read(consumer, 2)] == [m.stream_seq for m in got[3:]]
+
+
+async def test_what_is_not_acknowledged_comes_again_in_order_when_the_consumer_is_opened_again(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        await bus.publish(rig.batch(0, 100))
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>") as consumer:
+            await read(consumer, 60)
+            await consumer.ack_through(25)
+    async with rig.dialer.connect() as bus:
+        await bus.publish(rig.batch(100, 10))
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>") as consumer:
+            with trio.fail_after(2):
+                got = await read(consumer, 85)
+            assert [m.stream_seq for m in got] == list(range(26, 111))
+            await consumer.ack_through(110)
+    async with rig.dialer.connect() as bus:
+        assert await drain(bus, rig) == []
+
+
+async def test_acknowledging_nothing_or_twice_is_harmless(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        await bus.publish(rig.batch(0, 3))
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>") as consumer:
+            await consumer.ack_through(2)
+            await read(consumer, 3)
+            await consumer.ack_through(2)
+            await consumer.ack_through(1)
+            await consumer.ack_through(2)
+        assert [m.stream_seq for m in await drain(bus, rig)] == [3]
+
+
+async def test_an_unacknowledged_backlog_above_the_limit_stops_the_delivery_until_it_is_acknowledged(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        await bus.publish(rig.batch(0, 10))
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>", max_ack_pending=4) as consumer:
+            assert len(await read(consumer, 4)) == 4
+            assert await consumer.fetch(4, 0.1) == []
+            await consumer.ack_through(4)
+            assert [m.stream_seq for m in await read(consumer, 4)] == [5, 6, 7, 8]
+
+
+async def test_a_cancelled_fetch_loses_nothing(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>") as consumer:
+            got = []
+            for i in range(10):
+                with trio.move_on_after(0.01):
+                    got += await consumer.fetch(100, 60)
+                await bus.publish(rig.batch(10 * i, 10))
+                with trio.move_on_after(0.005):
+                    got += await consumer.fetch(3, 60)
+            got += await read(consumer, 100 - len(got))
+            assert [m.stream_seq for m in got] == list(range(1, 101))
+
+
+async def test_consumers_with_different_names_are_independent(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        await bus.publish(rig.batch(0, 5))
+        assert len(await drain(bus, rig, "one")) == 5
+        assert len(await drain(bus, rig, "two")) == 5
+
+
+@pytest.mark.parametrize("pattern", ["a.>.b", "a.b*", "a..b", "", "a b"])
+async def test_a_malformed_pattern_is_refused(rig: Rig, pattern: str):
+    async with rig.dialer.connect() as bus:
+        with pytest.raises(ValueError, match="pattern"):
+            async with bus.consume("s", "d", pattern):
+                pass
+
+
+async def test_a_value_is_written_read_and_replaced(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        assert await bus.kv_get(rig.bucket, "dev.feeds.x") is None
+        first = await bus.kv_put(rig.bucket, "dev.feeds.x", b"1")
+        assert await bus.kv_get(rig.bucket, "dev.feeds.x") == KvEntry("dev.feeds.x", b"1", first)
+        second = await bus.kv_put(rig.bucket, "dev.feeds.x", b"")
+        assert second > first
+        assert await bus.kv_get(rig.bucket, "dev.feeds.x") == KvEntry("dev.feeds.x", b"", second)
+        assert await bus.kv_get(rig.bucket, "dev.feeds.y") is None
+
+
+async def test_only_the_first_of_two_writers_wins(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        first = await bus.kv_put(rig.bucket, "k", b"1", expected_revision=0)
+        with pytest.raises(AlreadyStored):
+            await bus.kv_put(rig.bucket, "k", b"2", expected_revision=0)
+        second = await bus.kv_put(rig.bucket, "k", b"3", expected_revision=first)
+        with pytest.raises(AlreadyStored):
+            await bus.kv_put(rig.bucket, "k", b"4", expected_revision=first)
+        assert await bus.kv_get(rig.bucket, "k") == KvEntry("k", b"3", second)
+
+
+async def test_a_deleted_key_is_gone_and_counts_as_new(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.kv_put(rig.bucket, "k", b"1")
+        await rig.delete_key("k")
+        assert await bus.kv_get(rig.bucket, "k") is None
+        assert await bus.kv_put(rig.bucket, "k", b"2", expected_revision=0) == 3
+
+
+@pytest.mark.parametrize("key", ["a.*", ">", "a b", "", "a..b"])
+async def test_a_key_that_is_not_all_plain_tokens_is_refused(rig: Rig, key: str):
+    async with rig.dialer.connect() as bus:
+        with pytest.raises(ValueError, match="key is"):
+            await bus.kv_put(rig.bucket, key, b"")
+        with pytest.raises(ValueError, match="key is"):
+            await bus.kv_get(rig.bucket, key)
+        with pytest.raises(ValueError, match="key is"):
+            async with bus.kv_watch(rig.bucket, key):
+                pass
+
+
+async def test_a_watch_gives_the_present_value_and_each_later_one(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.kv_put(rig.bucket, "k", b"old")
+        await bus.kv_put(rig.bucket, "k", b"1")
+        async with bus.kv_watch(rig.bucket, "k") as values:
+            with trio.fail_after(5):
+                assert (await anext(values)).value == b"1"
+                await bus.kv_put(rig.bucket, "other", b"x")
+                revision = await bus.kv_put(rig.bucket, "k", b"2")
+                await rig.delete_key("k")
+                assert await anext(values) == KvEntry("k", b"2", revision)
+                assert (await anext(values)).value is None
+
+
+async def test_a_watch_may_begin_before_the_bucket_exists(rig: Rig):
+    async with rig.dialer.connect() as bus, bus.kv_watch(rig.bucket, "k") as values:
+        with trio.move_on_after(0.1):
+            await anext(values)
+        await bus.kv_put(rig.bucket, "k", b"1")
+        with trio.fail_after(5):
+            assert (await anext(values)).value == b"1"
+
+
+async def test_a_watch_ends_when_its_bucket_is_deleted(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.kv_put(rig.bucket, "k", b"1")
+        async with bus.kv_watch(rig.bucket, "k") as values:
+            await anext(values)
+            await rig.delete_bucket()
+            with trio.fail_after(5), pytest.raises(BusDown):
+                await anext(values)
+
+
+async def test_a_new_watch_after_that_sees_the_new_bucket(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.kv_put(rig.bucket, "k", b"1")
+        await rig.delete_bucket()
+        async with bus.kv_watch(rig.bucket, "k") as values:
+            await bus.kv_put(rig.bucket, "k", b"2")
+            with trio.fail_after(5):
+                assert (await anext(values)).value == b"2"
