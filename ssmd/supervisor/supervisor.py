@@ -56,12 +56,12 @@ class Supervisor:
         self._surroundings = surroundings
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        lives = [child.life for child in self._children]
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._report_started, lives, task_status)
-            nursery.start_soon(self._end_when_asked)
-            await self._supervise()
-            self._asked.set()  # nothing is left to end, so the sweep returns at once
+        try:
+            await self._run_and_end(task_status)
+        finally:
+            for child in self._children:
+                if child.state in {ChildState.BACKOFF, ChildState.DRAINING}:  # cut short between two runs
+                    self._change(child, ChildState.FAILED)
         if self._fatal is not None:
             allowed = f"{self._intensity.restarts} crashes within {self._intensity.within_s:g} s"
             raise RestartIntensityExceeded(
@@ -74,6 +74,14 @@ class Supervisor:
         for child in self._children:
             if child.actor is not None:
                 child.life.go_on.set()
+
+    async def _run_and_end(self, task_status: trio.TaskStatus[None]) -> None:
+        lives = [child.life for child in self._children]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._report_started, lives, task_status)
+            nursery.start_soon(self._end_when_asked)
+            await self._supervise()
+            self._asked.set()  # nothing is left to end, so the sweep returns at once
 
     async def _report_started(self, lives: Sequence[Life], task_status: trio.TaskStatus[None]) -> None:
         for life in lives:
