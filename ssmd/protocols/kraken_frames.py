@@ -124,8 +124,10 @@ def _unexpected(text: str, bad: BadFrame) -> Sequence[Update]:
     """Find out what a frame without market data is: quiet, an answer to a request, or bad and about which books."""
     try:
         envelope = decode_envelope(text)
-    except UNREADABLE as error:
+    except msgspec.ValidationError as error:
         raise bad from error
+    except UNREADABLE as error:  # typed decoding stops at the first wrong type, before it has seen all of the text
+        raise BadFrame("not_json", shorten(str(error))) from error
     if envelope.channel is None:
         if envelope.method or envelope.error or envelope.shouted:
             return ()
