@@ -6,7 +6,7 @@ simulated exchange stands before the connectors because, like a real one, it out
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from ssmd.actors.ops import OpsEndpoint
 from ssmd.actors.seeder import ConfigSeeder
 from ssmd.bus.base import BusDialer
-from ssmd.bus.server import ServerSettings, prepare_server
+from ssmd.bus.server import ServerSettings, server_argv, wait_ready
 from ssmd.environment.spec import Environment
 from ssmd.role import RoleName, RoleSpec
 from ssmd.run_files import Endpoints, run_dir, wait_for_run_file, write_run_file
@@ -113,18 +113,16 @@ class System:
 
     def _nats(self) -> ChildProcess:
         limit = parse_size(self.spec.environment.spec.jetstream.max_bytes, "spec.jetstream.max_bytes")
-        server = prepare_server(
-            ServerSettings(
-                store_dir=self.spec.data_dir / "nats",
-                port=self.spec.nats_port,
-                max_file_store_bytes=int(limit * STORE_HEADROOM),
-            )
+        server = ServerSettings(
+            store_dir=self.spec.data_dir / "nats",
+            port=self.spec.nats_port,
+            max_file_store_bytes=int(limit * STORE_HEADROOM),
         )
 
         async def ready() -> None:
-            self.nats_url = (await server.wait_ready()).url
+            self.nats_url = (await wait_ready(server)).url
 
-        return self._child("nats-server", server.argv, ready)
+        return self._child("nats-server", server_argv(server), ready)
 
     def _simulator(self) -> ChildProcess:
         run_file = self._run_dir / "simulator.json"
@@ -158,7 +156,7 @@ class System:
 
         return self._child(name, role_argv(spec_file), ready)
 
-    def _child(self, name: str, argv: Sequence[str], ready: Callable[[], "object"]) -> ChildProcess:
+    def _child(self, name: str, argv: Sequence[str], ready: Callable[[], Awaitable[None]]) -> ChildProcess:
         log = None if self.spec.log_dir is None else self.spec.log_dir / f"{name.replace(':', '-')}.log"
         spec = ProcessSpec(name, tuple(argv), stdout=log, stderr=log, ready=ready, ready_within_s=READY_WITHIN_S)
         return ChildProcess(spec, partial(self._note_pid, name))
@@ -185,6 +183,3 @@ def write_role_spec(directory: Path, spec: RoleSpec) -> Path:
     path.write_bytes(msgspec.json.encode(spec))
     path.chmod(0o600)
     return path
-
-
-Pids = Mapping[str, int]

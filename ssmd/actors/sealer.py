@@ -112,7 +112,7 @@ class Sealer:
     async def _seal(self, segment: Segment) -> None:
         path = self._journal.directory / segment.name
         coverage = Coverage(b64decode(self._sealed.coverage) or None)
-        summary = await trio.to_thread.run_sync(_summarize, path, coverage)
+        summary = await self._journal.blocking(_summarize, path, coverage)
         key = await self._store_body(segment, summary.body)
         manifest = self._manifest(key, segment, summary, coverage)
         body = msgspec.json.encode(manifest) + b"\n"

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
 import msgspec
 
 from ssmd.codec import blocks, marketdata

@@ -15,9 +15,9 @@ import trio
 
 from ssmd import log, metrics, trees
 from ssmd.bus.nats import NatsDialer
-from ssmd.run_files import Endpoints, write_run_file
 from ssmd.errors import ConfigError, RestartIntensityExceeded
 from ssmd.role import RoleSpec
+from ssmd.run_files import Endpoints, write_run_file
 from ssmd.store.objects import local_store
 from ssmd.supervisor import Supervisor
 

@@ -24,7 +24,7 @@ from ssmd.supervisor import Supervisor
 DEMO_RATE = 200
 
 
-async def up(
+async def up(  # noqa: PLR0913  # a command's options are its parameters
     *,
     env: Env = "dev",
     demo: Annotated[bool, Parameter(negative="", help="Use the built-in simulated exchange.")] = False,

@@ -10,6 +10,7 @@ from typing import Final
 import trio
 from msgspec import Struct
 
+from ssmd.blocking import Blocking, in_thread
 from ssmd.clock import NS_PER_MINUTE, NowNs, now_ns
 from ssmd.codec import raw
 from ssmd.errors import DiskFull
@@ -46,11 +47,19 @@ class _Block:
 class Journal:
     """Takes records in the order of arrival. One writer (`write_pending`), any number of appenders and readers."""
 
-    def __init__(self, directory: Path, limits: JournalLimits | None = None, now: NowNs = now_ns) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        limits: JournalLimits | None = None,
+        now: NowNs = now_ns,
+        blocking: Blocking = in_thread,
+    ) -> None:
         """Open the directory, making it if missing; repairs what a dead process left behind."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.limits = limits or JournalLimits()
+        self.blocking = blocking
+        """How the disk is reached; readers use it too."""
         self._now = now
         self.segments = deque(list_segments(directory))
         """Every segment on disk, oldest first; the last one may still grow."""
@@ -138,7 +147,7 @@ class Journal:
         batches = [(block, b"".join(block.lines), len(block.lines)) for block in blocks]
         ordinal = self.tail.next
         try:
-            await trio.to_thread.run_sync(self._write, [(b.name, b.offset, data) for b, data, _ in batches], sync)
+            await self.blocking(self._write, [(b.name, b.offset, data) for b, data, _ in batches], sync)
         except OSError as error:
             raise DiskFull(f"journal {self.directory} refuses a write: {error}") from error
         return self._written(batches, ordinal)

@@ -55,7 +55,7 @@ class JournalReader:
     async def _from_disk(self) -> Sequence[Entry]:
         """Return the entries of the next block, nothing at the end of what is on disk."""
         while True:
-            entries = await trio.to_thread.run_sync(read_block, self._journal, self._at)
+            entries = await self._journal.blocking(read_block, self._journal, self._at)
             following = self._next_segment()
             if entries or following is None:
                 return entries
@@ -69,9 +69,10 @@ class JournalReader:
 
 def read_block(journal: Journal, at: Position) -> Sequence[Entry]:
     """Return the whole lines of about one block behind the position; nothing at the segment's end."""
-    if not at.segment:
+    path = journal.directory / at.segment
+    if not path.is_file():
         return ()
-    with (journal.directory / at.segment).open("rb") as file:
+    with path.open("rb") as file:
         file.seek(at.offset)
         data = file.read(BLOCK_BYTES)
         end = data.rfind(b"\n") + 1

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from ssmd.blocking import inline
 from ssmd.clock import NS_PER_S
 from ssmd.codec import raw
 from ssmd.errors import DiskFull
@@ -12,6 +13,7 @@ from ssmd.journal import Journal, JournalLimits, JournalReader
 from ssmd.journal import journal as journal_module
 from ssmd.journal.recovery import orphans
 from ssmd.records import Connected, Disconnected, Predecessor, Record
+from tests.journal.conftest import START_NS
 
 
 def frame(number: int) -> str:
@@ -71,13 +73,10 @@ async def test_a_segment_with_unwritten_lines_is_not_closed(journal, clock):
     assert journal.closed_segments() == []
 
 
-async def test_a_quiet_minute_closes_without_another_frame(journal, clock, autojump_clock):
+async def test_a_quiet_minute_closes_without_another_frame(directory, autojump_clock):
+    journal = Journal(directory, now=lambda: START_NS + int(trio.current_time() * NS_PER_S), blocking=inline)
     fill(journal, 1)
-    journal._now = lambda: clock.now_ns + int((trio.current_time() - began) * NS_PER_S)
-    began = trio.current_time()
-    blocks = [(b.name, b.offset, b"".join(b.lines)) for b in journal._blocks]
-    journal._write(blocks, sync=False)  # no thread under the virtual clock
-    journal._written([(b, b"".join(b.lines), 1) for b in journal._blocks], journal.tail.next)
+    await journal.write_pending(sync=False)
     with trio.move_on_after(90):
         await journal.wait_pending()
     assert len(journal.closed_segments()) == 1

@@ -1,0 +1,23 @@
+"""Where blocking work runs: in a thread, or, under a virtual clock that tolerates no threads, right here."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+
+class Blocking(Protocol):
+    async def __call__(self, work: Callable[..., T], *args: Any) -> T:
+        """Return what the work returns; a checkpoint. Once begun it is not interrupted by cancellation."""
+        ...
+
+
+async def in_thread(work: Callable[..., T], *args: Any) -> T:
+    return await trio.to_thread.run_sync(work, *args)
+
+
+async def inline(work: Callable[..., T], *args: Any) -> T:
+    await trio.lowlevel.checkpoint()
+    return work(*args)
