@@ -89,9 +89,10 @@ Note = Connected | Configured | Live | Refused | Resync | Disconnected | Lost
 
 
 class Record(Struct, frozen=True, gc=False):
-    """One raw line. Exactly one of `frame`, `text`, `note` is set.
+    """One raw line. Exactly one of `frame`, `text`, `note`, `data` is set.
 
     frame: the exact text received, one line of JSON. text: any other text received. note: our own.
+    data: a binary message that is no text.
     """
 
     recv_ns: int
@@ -100,3 +101,4 @@ class Record(Struct, frozen=True, gc=False):
     frame: str | None = None
     text: str | None = None
     note: Note | None = None
+    data: bytes | None = None

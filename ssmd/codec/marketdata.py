@@ -1,0 +1,247 @@
+"""Events <-> Cap'n Proto messages of `schemas/marketdata.capnp`; nothing else in ssmd knows Cap'n Proto.
+
+Prices and sizes are exact text in the model and Float64 in a message. Decoding gives the shortest text that names
+the same float, so `0.00100000` comes back as `0.001`: the exchange's exact text lives in the raw data only.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import capnp  # noqa: TID251 the one seam to pycapnp
+import msgspec
+from msgspec import Struct
+
+from ssmd.errors import BadRecord
+from ssmd.model import Book, Event, EventType, Level, Quote, Side, Trade, is_symbol, type_of
+
+NESTING_LIMIT: Final = 8
+"""A book is three levels deep (message, list, level); the rest is room for appended fields."""
+
+MAX_TRAVERSAL_WORDS: Final = 2 * 1024 * 1024 // 8
+"""Twice what the bus takes as one message (1 MB): a message can never make us read much more than it holds."""
+
+_CAPNP: Final[Any] = capnp  # its names are filled in at run time, so mypy knows none of them
+_UNREADABLE: Final = (_CAPNP.KjException, msgspec.DecodeError, ValueError, OverflowError)
+
+_FLOATS: Final = msgspec.json.Decoder(list[float])
+
+_NUMBER_OF: Final[dict[Side, int]] = {"buy": 0, "sell": 1}
+_SIDE_OF: Final[dict[int, Side]] = {number: side for side, number in _NUMBER_OF.items()}
+
+
+class Header(Struct, frozen=True, gc=False):
+    """What the archiver needs of a message: where it belongs and its identity."""
+
+    symbol: str
+    recv_ns: int
+    conn: str
+    seq: int
+    n: int
+
+
+def schema_path() -> Path:
+    """Return the schema file: beside the package in a source tree, under `share/ssmd` of an installed wheel."""
+    in_source_tree = Path(__file__).parents[2] / "schemas" / "marketdata.capnp"
+    installed = Path(sys.prefix) / "share" / "ssmd" / "schemas" / "marketdata.capnp"
+    return in_source_tree if in_source_tree.is_file() else installed
+
+
+_CAPNP.remove_import_hook()  # it would search every failing import for a .capnp file
+SCHEMA: Final[Any] = _CAPNP.load(str(schema_path()))
+_STRUCTS: Final[dict[EventType, Any]] = {
+    "trade": SCHEMA.Trade,
+    "quote": SCHEMA.Quote,
+    "book": SCHEMA.OrderBookSnapshot,
+}
+
+
+def encode(event: Event) -> bytes:
+    """Return one message in Cap'n Proto's standard framing; equal events give equal bytes.
+
+    Raises BadRecord for a number that JSON does not know (NaN, infinity, `1_000`) or that no float can hold.
+    """
+    try:
+        return _ENCODERS[type(event)](event)
+    except _UNREADABLE as error:
+        raise BadRecord(f"{type_of(event)} {event.conn}/{event.seq}/{event.n} cannot be encoded: {error}") from error
+
+
+def decode(kind: EventType, payload: bytes) -> Event:
+    """Return the event of one message; BadRecord for anything that is not such a message."""
+    try:
+        with _STRUCTS[kind].from_bytes(
+            payload, traversal_limit_in_words=_traversal_words(payload), nesting_limit=NESTING_LIMIT
+        ) as message:
+            return _READERS[kind](message)
+    except _UNREADABLE as error:
+        raise BadRecord(f"not a {kind} message of {len(payload)} bytes: {_first_line(error)}") from error
+
+
+def decode_many(kind: EventType, data: bytes) -> Iterator[Event]:
+    """Yield the events of concatenated messages, as an archive object holds them.
+
+    Raises BadRecord after the last good one when the rest is cut off or not such a message.
+    """
+    messages = _STRUCTS[kind].read_multiple_bytes(
+        data, traversal_limit_in_words=_traversal_words(data), nesting_limit=NESTING_LIMIT
+    )
+    read = _READERS[kind]
+    good = 0
+    try:
+        for message in messages:
+            yield read(message)
+            good += 1
+    except _UNREADABLE as error:
+        raise BadRecord(f"no {kind} message after {good} good ones: {_first_line(error)}") from error
+
+
+def header(kind: EventType, payload: bytes) -> Header:
+    """Return the symbol and identity of one message without reading the rest; BadRecord as in `decode`."""
+    try:
+        with _STRUCTS[kind].from_bytes(
+            payload, traversal_limit_in_words=_traversal_words(payload), nesting_limit=NESTING_LIMIT
+        ) as message:
+            found = Header(message.symbol, message.recvNs, message.conn, message.seq, message.n)
+    except _UNREADABLE as error:
+        raise BadRecord(f"not a {kind} message of {len(payload)} bytes: {_first_line(error)}") from error
+    if not is_symbol(found.symbol):
+        raise BadRecord(f"symbol of a {kind} message is {found.symbol[:40]!r}; allowed are A-Z, 0-9, _ and -")
+    return found
+
+
+def _traversal_words(payload: bytes) -> int:
+    # Reading every word twice is more than any reader here does; a list of empty structs claims millions for free.
+    return min(MAX_TRAVERSAL_WORDS, len(payload) // 4 + 64)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _encode_trade(event: Trade) -> bytes:
+    message = SCHEMA.Trade.new_message()
+    message.price, message.size = _numbers((event.price, event.size))
+    message.side = _NUMBER_OF[event.side]
+    message.tradeId = event.trade_id
+    _fill_identity(message, event)
+    return _bytes_of(message)
+
+
+def _encode_quote(event: Quote) -> bytes:
+    message = SCHEMA.Quote.new_message()
+    message.bidPrice, message.bidSize, message.askPrice, message.askSize = _numbers(
+        (event.bid_price, event.bid_size, event.ask_price, event.ask_size)
+    )
+    _fill_identity(message, event)
+    return _bytes_of(message)
+
+
+def _encode_book(event: Book) -> bytes:
+    message = SCHEMA.OrderBookSnapshot.new_message()
+    _fill_levels(message.init("bids", len(event.bids)), event.bids)
+    _fill_levels(message.init("asks", len(event.asks)), event.asks)
+    _fill_identity(message, event)
+    return _bytes_of(message)
+
+
+_ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {Trade: _encode_trade, Quote: _encode_quote, Book: _encode_book}
+
+
+def _fill_identity(message: Any, event: Event) -> None:
+    message.symbol = event.symbol
+    message.init("timestamp").epochNanos = event.timestamp_ns
+    message.exchange = event.feed
+    message.recvNs = event.recv_ns
+    message.conn = event.conn
+    message.seq = event.seq
+    message.n = event.n
+
+
+def _fill_levels(into: Any, levels: Sequence[Level]) -> None:
+    numbers = _numbers(chain.from_iterable(levels))
+    if len(numbers) != 2 * len(levels):
+        raise ValueError(f"{len(levels)} levels hold {len(numbers)} numbers")
+    for index in range(len(levels)):
+        level = into[index]
+        level.price = numbers[2 * index]
+        level.size = numbers[2 * index + 1]
+
+
+def _numbers(texts: Iterable[str]) -> list[float]:
+    """Return the finite numbers of the texts, correctly rounded as float() does, at half its price."""
+    return _FLOATS.decode(f"[{','.join(texts)}]")
+
+
+def _bytes_of(message: Any) -> bytes:
+    framed: bytes = message.to_bytes()
+    return framed
+
+
+def _read_trade(message: Any) -> Trade:
+    return Trade(
+        feed=message.exchange,
+        symbol=message.symbol,
+        recv_ns=message.recvNs,
+        conn=message.conn,
+        seq=message.seq,
+        n=message.n,
+        timestamp_ns=message.timestamp.epochNanos,
+        price=_text(message.price),
+        size=_text(message.size),
+        side=_side(message.side.raw),
+        trade_id=message.tradeId,
+    )
+
+
+def _read_quote(message: Any) -> Quote:
+    return Quote(
+        feed=message.exchange,
+        symbol=message.symbol,
+        recv_ns=message.recvNs,
+        conn=message.conn,
+        seq=message.seq,
+        n=message.n,
+        timestamp_ns=message.timestamp.epochNanos,
+        bid_price=_text(message.bidPrice),
+        bid_size=_text(message.bidSize),
+        ask_price=_text(message.askPrice),
+        ask_size=_text(message.askSize),
+    )
+
+
+def _read_book(message: Any) -> Book:
+    return Book(
+        feed=message.exchange,
+        symbol=message.symbol,
+        recv_ns=message.recvNs,
+        conn=message.conn,
+        seq=message.seq,
+        n=message.n,
+        timestamp_ns=message.timestamp.epochNanos,
+        bids=tuple([(_text(level.price), _text(level.size)) for level in message.bids]),
+        asks=tuple([(_text(level.price), _text(level.size)) for level in message.asks]),
+    )
+
+
+_READERS: Final[dict[EventType, Callable[[Any], Event]]] = {
+    "trade": _read_trade,
+    "quote": _read_quote,
+    "book": _read_book,
+}
+
+
+def _text(number: float) -> str:
+    if not math.isfinite(number):
+        raise ValueError(f"number is {number}; it must be finite")
+    return repr(number)
+
+
+def _side(number: int) -> Side:
+    try:
+        return _SIDE_OF[number]
+    except KeyError:
+        raise ValueError(f"side is {number}; allowed are {sorted(_SIDE_OF)}") from None
