@@ -54,7 +54,10 @@ class Consumer(Protocol):
         ...
 
     async def ack_through(self, stream_seq: int) -> None:
-        """Tell the stream that everything up to this message is done; return when the server has it."""
+        """Tell the stream that everything up to this message is done; return when the server has it.
+
+        A server that is killed within the next 0.1 s may forget it: the messages then come again.
+        """
         ...
 
 
@@ -69,7 +72,8 @@ class Bus(Protocol):
         """Store every message; return after the last ack.
 
         Repeating a batch is safe: the ids are the same. If cancelled, some messages may be stored.
-        Raises BusDown when the connection ends or an ack is late; keep the cursor where it was.
+        Raises BusDown when the connection ends, an ack is late or the bus refuses a message; keep the cursor
+        where it was.
         Raises ValueError for a subject with a wildcard or a payload above the server's limit; nothing was sent.
         """
         ...
@@ -77,7 +81,11 @@ class Bus(Protocol):
     def consume(
         self, stream: str, durable: str, subject: str, max_ack_pending: int = 1_000_000
     ) -> AbstractAsyncContextManager[Consumer]:
-        """Open a durable pull consumer that acknowledges cumulatively (AckAll, AckWait 300 s)."""
+        """Open a durable pull consumer that acknowledges cumulatively (AckAll, AckWait 300 s).
+
+        It begins at the first unacknowledged message, in order, whatever an earlier reader had fetched. One reader
+        at a time: a second one takes the durable over, and the first gets BusDown.
+        """
         ...
 
     async def kv_get(self, bucket: str, key: str) -> KvEntry | None: ...
@@ -91,7 +99,10 @@ class Bus(Protocol):
         ...
 
     def kv_watch(self, bucket: str, key: str) -> AbstractAsyncContextManager[AsyncIterator[KvEntry]]:
-        """Give the present value (if any) and every later one. Raises BusDown when the watch is lost."""
+        """Give the present value (if any) and every later one; the bucket is made when missing.
+
+        Raises BusDown when the watch is lost, also because the bucket was deleted: watch again for a full resync.
+        """
         ...
 
 

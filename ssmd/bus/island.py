@@ -16,6 +16,7 @@ import trio
 from ssmd.errors import BusDown
 
 T = TypeVar("T")
+AtEnd = Callable[[], Coroutine[Any, Any, None]]
 
 PULSE_EVERY_S: Final = 1.0
 PULSE_WITHIN_S: Final = 4.0
@@ -62,7 +63,8 @@ class _Call(Generic[T]):
 class Island:
     """Runs coroutines of its asyncio loop for Trio tasks. Made by open_island()."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, at_end: AtEnd | None) -> None:
+        self._at_end = at_end
         self._trio = trio.lowlevel.current_trio_token()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._started = trio.Event()
@@ -113,7 +115,10 @@ class Island:
 
     def _post(self, callback: Callable[[], object]) -> bool:
         """Have the callback run on the island's thread; tell whether anybody is there to run it."""
-        if self._dead is not None or self._loop is None:
+        return self._dead is None and self._drop(callback)
+
+    def _drop(self, callback: Callable[[], object]) -> bool:
+        if self._loop is None:
             return False
         try:
             self._loop.call_soon_threadsafe(callback)
@@ -138,9 +143,9 @@ class Island:
             await self._started.wait()
 
     async def stop(self) -> None:
-        """End the thread. One that hangs is left behind as a daemon: it cannot be killed, only disowned."""
+        """End the thread. One that hangs is left behind as a daemon, and ends if it ever wakes up."""
         if self._stopping is not None:
-            self._post(self._stopping.set)
+            self._drop(self._stopping.set)
         with trio.move_on_after(STOP_WITHIN_S, shield=True):
             await self._ended.wait()
             self._thread.join()
@@ -155,7 +160,11 @@ class Island:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._tell(self._started.set)
-        await self._stopping.wait()
+        try:
+            await self._stopping.wait()
+        finally:
+            if self._at_end is not None:
+                await self._at_end()
 
     def _mourn(self) -> None:
         self._dead = self._dead or BusDown("the bus thread has ended")
@@ -166,9 +175,9 @@ class Island:
 
 
 @asynccontextmanager
-async def open_island(name: str = "bus") -> AsyncIterator[Island]:
-    """Start a bus thread that ends with the context."""
-    island = Island(name)
+async def open_island(name: str = "bus", at_end: AtEnd | None = None) -> AsyncIterator[Island]:
+    """Start a bus thread that ends with the context; `at_end` tidies up on it, also when it dies before that."""
+    island = Island(name, at_end)
     try:
         await island.start()
         yield island

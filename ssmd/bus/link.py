@@ -36,7 +36,6 @@ class NatsOptions(Struct, frozen=True):
 
     name: str = "ssmd"
     replicas: int = 1
-    credentials_file: str = ""
 
 
 class Link:
@@ -49,7 +48,7 @@ class Link:
         self._options = options
         self._lost: BusDown | None = None
         self._last_error: Exception | None = None
-        self._connected = False
+        self._dialed = self._connected = False
         self._mourners: set[Callable[[BusDown], None]] = set()
 
     async def connect(self, url: str) -> None:
@@ -64,10 +63,10 @@ class Link:
         self._check_version(url)
 
     async def _connect(self, url: str) -> None:
+        self._dialed = True
         await self.client.connect(
             servers=[part.strip() for part in url.split(",")],
             name=self._options.name,
-            user_credentials=self._options.credentials_file or None,
             error_cb=self._on_error,
             closed_cb=self._on_closed,
             allow_reconnect=False,
@@ -86,12 +85,21 @@ class Link:
             raise ConfigError(f"nats-server at {_without_secrets(url)} is {text}; needed is {least} or later")
 
     async def close(self) -> None:
+        """Close the socket, also when the other side reads nothing any more."""
         self.lose("closed by us")
+        if not self._dialed:
+            return
         try:
             async with asyncio.timeout(CLOSE_WITHIN_S):
                 await self.client.close()
         except (nats.errors.Error, OSError, TimeoutError):
-            return  # the other side is gone; the loop, which ends now, closes the socket
+            await self._abort()
+
+    async def _abort(self) -> None:
+        writer = getattr(self.client._transport, "_io_writer", None)  # noqa: SLF001 (nats-py has no hard close)
+        if writer is not None:
+            writer.transport.abort()
+            await asyncio.sleep(0)  # the loop drops the socket in its next round
 
     def lose(self, reason: str) -> None:
         """Give the connection up: whoever waits on it gets BusDown."""
@@ -133,6 +141,15 @@ class Link:
 
     async def _on_closed(self) -> None:
         self.lose(repr(self.client.last_error or "closed by the server"))
+
+
+def check_url(url: str) -> str:
+    """Return the url unchanged when each part of it names a NATS server; else raise ConfigError."""
+    for part in url.split(","):
+        server = urlsplit(part.strip())
+        if server.scheme not in {"nats", "tls"} or not server.hostname:
+            raise ConfigError(f"nats url {_without_secrets(part)!r} is not of the form nats://host:port or tls://host")
+    return url
 
 
 def _without_secrets(url: str) -> str:

@@ -3,10 +3,10 @@
 One thread per connection, so that a dead or hanging one is replaced by connecting again, like any other outage.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import trio
 from nats.aio.msg import Msg  # noqa: TID251 (the bus's driver)
@@ -14,7 +14,7 @@ from nats.aio.msg import Msg  # noqa: TID251 (the bus's driver)
 from ssmd.bus import streams
 from ssmd.bus.base import Bus, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec
 from ssmd.bus.island import Island, open_island
-from ssmd.bus.link import Link, NatsOptions
+from ssmd.bus.link import Link, NatsOptions, check_url
 from ssmd.bus.names import OutgoingCheck, check_filter, check_subject, check_token
 from ssmd.bus.outbox import Outbox
 from ssmd.bus.pulling import Delivery, Pull
@@ -28,38 +28,26 @@ WATCH_BATCH: Final = 16
 
 
 class NatsDialer:
-    """Opens connections to a NATS server or cluster (`url`: one or several, separated by commas)."""
+    """Opens connections to a NATS server or cluster: `url` is one or several, separated by commas."""
 
     def __init__(self, url: str, options: NatsOptions = NatsOptions()) -> None:  # noqa: B008 (a frozen struct)
-        self._url = url
+        self._url = check_url(url)
         self._options = options
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Bus]:
         """Connect within a deadline, or raise BusDown."""
-        async with open_island(self._options.name) as island:
-            link = Link(self._options)
-            outbox = Outbox(link)
-            try:
-                await island.run(partial(_open, link, outbox, self._url))
-                yield NatsBus(island, link, outbox)
-            finally:
-                await _leave(island, link.close)
+        link = Link(self._options)
+        outbox = Outbox(link)
+        async with open_island(self._options.name, at_end=link.close) as island:
+            await island.run(partial(_open, link, outbox, self._url))
+            yield NatsBus(island, link, outbox)
 
 
 async def _open(link: Link, outbox: Outbox, url: str) -> None:
     await link.connect(url)
     async with link.asking("open the reply inbox"):
         await outbox.open()
-
-
-async def _leave(island: Island, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Tidy up on the island, as far as it still answers."""
-    with trio.move_on_after(LEAVE_WITHIN_S, shield=True):
-        try:
-            await island.run(work)
-        except BusDown:
-            return
 
 
 class NatsBus:
@@ -116,7 +104,8 @@ class NatsBus:
             await self._island.run(pull.open)
             yield pull
         finally:
-            await _leave(self._island, pull.close)
+            with trio.move_on_after(LEAVE_WITHIN_S, shield=True), suppress(BusDown):  # then there is nothing to close
+                await self._island.run(pull.close)
 
 
 class NatsConsumer:
