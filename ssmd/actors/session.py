@@ -193,7 +193,7 @@ class Session:
         """Put a configuration in force: the note first, so that raw data alone tells what was wanted from here on."""
         self._config = self._wanted(config)
         self._note(Configured(self._config))
-        self._subscriptions.want(self._config, trio.current_time())
+        self._apply_changes(self._subscriptions.want(self._config, trio.current_time()))
         metrics.CONFIG_REVISION.labels(self._feed).set(config.revision)
         self._wake.set()
 
