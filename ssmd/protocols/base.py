@@ -146,7 +146,8 @@ class FrameParser(Protocol):
         """Return what the frame says; empty for control frames, heartbeats and history.
 
         Raises BadFrame for anything it cannot understand; the parser stays usable. A frame is understood whole or
-        not at all: of a bad one nothing is returned but a BookUnreadable for each book that it names.
+        not at all: of a bad one nothing is returned but a BookUnreadable for each book that it names. Where frames are
+        numbered, a rejected one counts as lost, so that it hides no hole.
         """
         ...
 
