@@ -1,6 +1,5 @@
 import json
 import sys
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -23,7 +22,6 @@ from ssmd.records import (
     SymbolSpec,
 )
 
-RECORDING = Path(__file__).parents[3] / "shared/data/kraken/ws_v2/btc_eth_book10_trade_20260707.jsonl"
 AT = (1765029600123456789, "0abcdef1", 7)
 
 NOTES = [
@@ -115,10 +113,8 @@ def test_every_note_comes_back_and_names_its_event_first(note):
     assert json.loads(line)["event"] == type(note).__struct_config__.tag
 
 
-def test_lines_of_a_real_recording_are_cut_out_exactly():
-    if not RECORDING.is_file():
-        pytest.skip(f"RECORDING MISSING: {RECORDING}")
-    frames = RECORDING.read_text().splitlines()
+def test_lines_of_a_real_recording_are_cut_out_exactly(shared_data):
+    frames = (shared_data / "kraken/ws_v2/btc_eth_book10_trade_20260707.jsonl").read_text().splitlines()
     chunk = b"".join(raw.encode_frame(1000 + seq, "c1", seq, frame) for seq, frame in enumerate(frames))
     assert [record.frame for record in raw.decode_lines(chunk)] == frames
 

@@ -1,0 +1,195 @@
+"""The only place that builds or takes apart an object key.
+
+raw/<feed>/<YYYY>/<MM>/<DD>/<HH>/<part>-<MM>.jsonl.zst          and beside it <part>-<MM>.manifest.json
+normalized/<version>/<feed>/<type>/<symbol>/<YYYY>/<MM>/<DD>/<HH>-<MM>.capnp.zst     late: <HH>-<MM>.p01.capnp.zst
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final, Self, cast
+
+from msgspec import Struct
+
+from ssmd.clock import NS_PER_MINUTE
+from ssmd.errors import BadRecord
+from ssmd.model import EVENT_TYPES, EventType, is_symbol, is_token
+
+MAX_PART: Final = 99
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_END_MINUTES: Final = (datetime(9999, 12, 31, 23, 59, tzinfo=UTC) - _EPOCH) // timedelta(minutes=1) + 1
+
+_OBJECT_ENDING: Final = ".jsonl.zst"
+_MANIFEST_ENDING: Final = ".manifest.json"
+
+_RAW: Final = re.compile(
+    r"raw/([^/]+)/([0-9]{4})/([0-9]{2})/([0-9]{2})/([0-9]{2})/([0-9]{2})-([0-9]{2})(\.jsonl\.zst|\.manifest\.json)"
+)
+_NORMALIZED: Final = re.compile(
+    r"normalized/([^/]+)/([^/]+)/([^/]+)/([^/]+)"
+    r"/([0-9]{4})/([0-9]{2})/([0-9]{2})/([0-9]{2})-([0-9]{2})(?:\.p([0-9]{2}))?\.capnp\.zst"
+)
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+
+class RawKey(Struct, frozen=True):
+    """One minute of raw lines. ValueError for a feed, minute or part that no key can hold."""
+
+    feed: str
+    minute_ns: int
+    part: int = 0
+
+    def __post_init__(self) -> None:
+        _need_token("feed", self.feed)
+        _need_minute(self.minute_ns)
+        _need_part(self.part)
+
+    @property
+    def key(self) -> str:
+        return self._stem + _OBJECT_ENDING
+
+    @property
+    def manifest(self) -> str:
+        return self._stem + _MANIFEST_ENDING
+
+    @property
+    def _stem(self) -> str:
+        return f"{raw_hour_prefix(self.feed, self.minute_ns)}{self.part:02}-{_utc(self.minute_ns):%M}"
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """Return what names this object; BadRecord for any other key, a manifest's included."""
+        return cls._parse(key, _OBJECT_ENDING)
+
+    @classmethod
+    def parse_manifest(cls, key: str) -> Self:
+        """Return what names the object of this manifest; BadRecord for any other key."""
+        return cls._parse(key, _MANIFEST_ENDING)
+
+    @classmethod
+    def _parse(cls, key: str, ending: str) -> Self:
+        found = _RAW.fullmatch(key)
+        if found is None or found[8] != ending:
+            raise BadRecord(f"not the key of a raw {ending}: {key[:200]!r}")
+        feed, year, month, day, hour, part, minute = found.groups()[:7]
+        try:
+            return cls(feed, _minute_ns(year, month, day, hour, minute), int(part))
+        except ValueError as error:
+            raise BadRecord(f"not the key of a raw {ending}: {key[:200]!r}: {error}") from error
+
+
+class NormalizedKey(Struct, frozen=True):
+    """One minute of events of one symbol. ValueError for a part of it that no key can hold."""
+
+    version: str
+    feed: str
+    type: EventType
+    symbol: str
+    minute_ns: int
+    part: int = 0
+
+    def __post_init__(self) -> None:
+        _need_series(self.version, self.feed, self.type, self.symbol)
+        _need_minute(self.minute_ns)
+        _need_part(self.part)
+
+    @property
+    def key(self) -> str:
+        part = f"p{self.part:02}." if self.part else ""
+        day = normalized_day_prefix(self.version, self.feed, self.type, self.symbol, self.minute_ns)
+        return f"{day}{_utc(self.minute_ns):%H-%M}.{part}capnp.zst"
+
+    @property
+    def minute_prefix(self) -> str:
+        """What the keys of all parts of this minute start with."""
+        return f"{self.key.rpartition('/')[0]}/{_utc(self.minute_ns):%H-%M}."
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """Return what names this object; BadRecord for any other key."""
+        found = _NORMALIZED.fullmatch(key)
+        if found is None or found[10] == "00":
+            raise BadRecord(f"not the key of a normalized object: {key[:200]!r}")
+        version, feed, kind, symbol, year, month, day, hour, minute, part = found.groups()
+        try:
+            minute_ns = _minute_ns(year, month, day, hour, minute)
+            return cls(version, feed, cast("EventType", kind), symbol, minute_ns, int(part or 0))
+        except ValueError as error:
+            raise BadRecord(f"not the key of a normalized object: {key[:200]!r}: {error}") from error
+
+
+def raw_prefix(feed: str) -> str:
+    _need_token("feed", feed)
+    return f"raw/{feed}/"
+
+
+def raw_day_prefix(feed: str, at_ns: int) -> str:
+    return f"{raw_prefix(feed)}{_utc(at_ns):%Y/%m/%d/}"
+
+
+def raw_hour_prefix(feed: str, at_ns: int) -> str:
+    """Return the narrowest prefix there is: the part stands before the minute in a raw key."""
+    return f"{raw_prefix(feed)}{_utc(at_ns):%Y/%m/%d/%H/}"
+
+
+def normalized_prefix(version: str, feed: str, kind: EventType | None = None, symbol: str | None = None) -> str:
+    """Return what the keys of a feed start with, or of one type of it, or of one symbol of that."""
+    _need_series(version, feed, EVENT_TYPES[0] if kind is None else kind, "X" if symbol is None else symbol)
+    if kind is None:
+        return f"normalized/{version}/{feed}/"
+    return f"normalized/{version}/{feed}/{kind}/" + (f"{symbol}/" if symbol is not None else "")
+
+
+def normalized_day_prefix(version: str, feed: str, kind: EventType, symbol: str, at_ns: int) -> str:
+    return f"{normalized_prefix(version, feed, kind, symbol)}{_utc(at_ns):%Y/%m/%d/}"
+
+
+def check_key(key: str) -> str:
+    """Return the key if every part of it is harmless in a path and in a URL, else raise ValueError."""
+    if not all(_SEGMENT.fullmatch(part) for part in key.split("/")):
+        raise ValueError(f"object key is {key[:200]!r}; allowed are letters, digits, _ and -, single dots within parts")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return the prefix if some key could start with it, else raise ValueError."""
+    if prefix:
+        check_key(prefix + "x" if prefix[-1] in "/." else prefix)
+    return prefix
+
+
+def _need_token(name: str, text: str) -> None:
+    if not is_token(text):
+        raise ValueError(f"{name} is {text[:40]!r}; allowed are 1 to 32 letters, digits, _ and -")
+
+
+def _need_series(version: str, feed: str, kind: str, symbol: str) -> None:
+    _need_token("version", version)
+    _need_token("feed", feed)
+    if kind not in EVENT_TYPES:
+        raise ValueError(f"type is {kind[:40]!r}; allowed are {', '.join(EVENT_TYPES)}")
+    if not is_symbol(symbol):
+        raise ValueError(f"symbol is {symbol[:40]!r}; allowed are 1 to 32 of A-Z, 0-9, _ and -")
+
+
+def _need_minute(minute_ns: int) -> None:
+    if minute_ns % NS_PER_MINUTE:
+        raise ValueError(f"minute_ns is {minute_ns}; it must be the start of a minute")
+    _utc(minute_ns)
+
+
+def _need_part(part: int) -> None:
+    if not 0 <= part <= MAX_PART:
+        raise ValueError(f"part is {part}; allowed are 0 to {MAX_PART}")
+
+
+def _utc(at_ns: int) -> datetime:
+    minutes = at_ns // NS_PER_MINUTE
+    if not 0 <= minutes < _END_MINUTES:
+        raise ValueError(f"time is {at_ns} ns; allowed are the years 1970 to 9999")
+    return _EPOCH + timedelta(minutes=minutes)
+
+
+def _minute_ns(year: str, month: str, day: str, hour: str, minute: str) -> int:
+    when = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
+    return (when - _EPOCH) // timedelta(minutes=1) * NS_PER_MINUTE

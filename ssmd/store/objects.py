@@ -1,0 +1,158 @@
+"""Objects in a directory, later in any S3, through obstore: sync calls in threads, each under a deadline."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, Protocol, TypeVar, TypeVarTuple
+
+import obstore  # noqa: TID251 the store's driver; its async calls need asyncio, so only sync ones are used
+import trio
+from obstore.exceptions import AlreadyExistsError, BaseError  # noqa: TID251 as above
+
+from ssmd.errors import AlreadyStored, StoreDown
+from ssmd.store.base import ObjectMeta
+from ssmd.store.keys import check_key, check_prefix
+from ssmd.store.local import LocalDirectory
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+DEADLINE_S: Final = 5.0
+SLOWEST_BYTES_PER_S: Final = 20_000
+"""A store that is slower than this counts as away; the deadline of a large object grows with its size."""
+
+MAX_CALLS: Final = 8
+"""Threads for the store alone: calls that hang in it must not use up those of the journal."""
+
+LIST_CHUNK: Final = 1000
+
+
+class Place(Protocol):
+    """What differs between a directory and a bucket."""
+
+    @property
+    def driver(self) -> "obstore.store.ObjectStore": ...
+
+    def admit(self, key: str) -> None:
+        """Raise ValueError if this key may not be used here."""
+        ...
+
+    def put_new(self, key: str, body: bytes) -> None:
+        """Store a new object for good. Raises FileExistsError or AlreadyExistsError if there is one."""
+        ...
+
+
+def local_store(root: Path) -> "ObjectStore":
+    """Return a store whose keys are paths under `root`; the folder is made if missing."""
+    return ObjectStore(LocalDirectory(root))
+
+
+class ObjectStore:
+    """Implements `ssmd.store.base.Store`. ValueError for a key that no key of ours can be.
+
+    A call past its deadline is given up, but may still take effect: that is what makes a create ambiguous.
+    """
+
+    def __init__(self, place: Place, deadline_s: float = DEADLINE_S) -> None:
+        self._place = place
+        self._driver = place.driver
+        self._deadline_s = deadline_s
+        self._limiter = trio.CapacityLimiter(MAX_CALLS)
+
+    async def create(self, key: str, body: bytes) -> bool:
+        if await self._call(f"create {key}", len(body), self._put_new, check_key(key), body):
+            await self._check_size(key, len(body))
+            return True
+        stored = await self.read(key)
+        if stored is None:
+            raise StoreDown(f"create {key}: refused as existing, but it cannot be read")
+        if stored != body:
+            raise AlreadyStored(f"object {key} exists with other content: {len(stored)} bytes, ours has {len(body)}")
+        return False
+
+    async def read(self, key: str) -> bytes | None:
+        found = await self._call(f"read {key}", 0, self._get, check_key(key))
+        if found is None:
+            return None
+        return await self._call(f"read {key}", found.meta["size"], _content, found)
+
+    async def head(self, key: str) -> ObjectMeta | None:
+        return await self._call(f"head {key}", 0, self._head, check_key(key))
+
+    async def list(self, prefix: str) -> Sequence[ObjectMeta]:
+        folder = check_prefix(prefix).rpartition("/")[0]  # the driver lists whole folders only
+        chunks = await self._call(f"list {prefix}", 0, self._list, folder)
+        found: dict[str, ObjectMeta] = {}
+        while chunk := await self._call(f"list {prefix}", 0, next, chunks, None):
+            found |= {meta["path"]: _meta(meta) for meta in chunk if _is_key(meta["path"])}
+        return [found[key] for key in sorted(found) if key.startswith(prefix)]
+
+    async def delete(self, key: str) -> None:
+        await self._call(f"delete {key}", 0, self._delete, check_key(key))
+
+    async def _check_size(self, key: str, expected_bytes: int) -> None:
+        stored = await self.head(key)
+        if stored is None or stored.size_bytes != expected_bytes:
+            size = "nothing" if stored is None else f"{stored.size_bytes} bytes"
+            raise StoreDown(f"create {key}: {expected_bytes} bytes written, {size} stored")
+
+    async def _call(self, what: str, size_bytes: int, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        deadline_s = self._deadline_s + size_bytes / SLOWEST_BYTES_PER_S
+        with trio.move_on_after(deadline_s):
+            try:
+                return await trio.to_thread.run_sync(work, *args, abandon_on_cancel=True, limiter=self._limiter)
+            except (BaseError, OSError) as error:
+                cause = str(error).partition("\n")[0]  # obstore adds a page of debug output
+                raise StoreDown(f"{what}: {type(error).__name__}: {cause}") from error
+        raise StoreDown(f"{what}: no answer within {deadline_s:g} s")
+
+    # in a thread ---------------------------------------------------------------------------------------------
+
+    def _put_new(self, key: str, body: bytes) -> bool:
+        self._place.admit(key)
+        try:
+            self._place.put_new(key, body)
+        except (FileExistsError, AlreadyExistsError):
+            return False
+        return True
+
+    def _get(self, key: str) -> "obstore.GetResult | None":
+        self._place.admit(key)
+        try:
+            return obstore.get(self._driver, key)
+        except FileNotFoundError:
+            return None
+
+    def _head(self, key: str) -> ObjectMeta | None:
+        self._place.admit(key)
+        try:
+            return _meta(obstore.head(self._driver, key))
+        except FileNotFoundError:
+            return None
+
+    def _list(self, folder: str) -> "Iterator[Sequence[obstore.ObjectMeta]]":
+        self._place.admit(folder)
+        return iter(obstore.list(self._driver, folder or None, chunk_size=LIST_CHUNK))
+
+    def _delete(self, key: str) -> None:
+        self._place.admit(key)
+        try:
+            obstore.delete(self._driver, key)
+        except FileNotFoundError:
+            return
+
+
+def _content(found: "obstore.GetResult") -> bytes:
+    return found.bytes().to_bytes()
+
+
+def _meta(found: "obstore.ObjectMeta") -> ObjectMeta:
+    return ObjectMeta(found["path"], found["size"], found["e_tag"])
+
+
+def _is_key(path: str) -> bool:
+    """Tell objects from what else lies in a directory, such as files half written."""
+    try:
+        check_key(path)
+    except ValueError:
+        return False
+    return True
