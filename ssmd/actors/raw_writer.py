@@ -32,6 +32,7 @@ class RawWriter:
                 await trio.sleep(self._gather_s)
             await self._write()
         await self._journal.write_pending(sync=True)
+        self._journal.close()
 
     def drain(self) -> None:
         self._draining.set()
