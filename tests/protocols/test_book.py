@@ -105,7 +105,7 @@ SIZES = st.sampled_from(["0.00", "1.00", "2.50", "0.01"])
 CHANGES = st.lists(st.tuples(st.lists(st.tuples(PRICES, SIZES)), st.lists(st.tuples(PRICES, SIZES))), max_size=12)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(CHANGES, st.sampled_from([1, 3, 10, None]))
 def test_a_book_equals_a_naive_one_of_sorted_dicts(changes, depth):
     made, naive_bids, naive_asks = book(depth=depth), {}, {}
@@ -127,7 +127,7 @@ def naive(side, changes, depth, *, reverse):
     return dict(sorted(side.items(), key=lambda level: float(level[0]), reverse=reverse)[:depth])
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(CHANGES)
 def test_a_restored_book_is_the_same_book(changes):
     made = book(depth=3)

@@ -4,7 +4,7 @@ import json
 import timeit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssmd.protocols.base import Accepted, Pong, RateLimited, Rejected, Request, Subscription, SystemStatus
@@ -188,6 +188,7 @@ def test_a_frame_that_says_nothing_sensible_is_no_control_frame(text):
     assert KRAKEN.control(text) is None
 
 
+@settings(max_examples=40)
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(
     st.sampled_from(["method", "channel", "result", "data", "error", "Error", "success", "system", "req_id", "symbol"]), inner
 ) | st.lists(inner)).map(json.dumps))  # fmt: skip

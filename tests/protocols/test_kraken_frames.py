@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssmd.errors import BadFrame
@@ -165,6 +165,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+@settings(max_examples=60)
 @given(st.text() | JSON.map(json.dumps) | st.builds(
     lambda channel, kind, data: json.dumps({"channel": channel, "type": kind, "data": data}),
     st.sampled_from(["book", "trade", "ticker", "x"]), st.sampled_from(["snapshot", "update", "x"]), JSON,
