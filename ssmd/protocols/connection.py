@@ -102,8 +102,7 @@ class Connection:
         if self._interval_ns == 0:
             return True
         if tracked not in self.dirty:
-            if not self.dirty:
-                self.due_ns = recv_ns - recv_ns % self._interval_ns + self._interval_ns
+            self.due_ns = recv_ns - recv_ns % self._interval_ns + self._interval_ns
             self.dirty.append(tracked)
         return False
 
