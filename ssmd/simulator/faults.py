@@ -46,7 +46,7 @@ FAULTS: Final[dict[str, FaultKind]] = {
     "checksum": FaultKind("one book update with a wrong checksum"),
     "flip": FaultKind("one book update with an altered qty in the top ten; its checksum is that of the true book"),
     "duplicate": FaultKind("one data frame comes twice"),
-    "missing": FaultKind("one update of the top ten is not sent; the next checksum does not match"),
+    "missing": FaultKind("one update that deletes in the top ten is not sent; the next checksum does not match"),
     "reorder": FaultKind("one book update comes after its successor"),
     "unknown_field": FaultKind("one book update carries a field that nobody knows; all else is right"),
     "wrong_type": FaultKind("one trade frame with trade ids as texts"),

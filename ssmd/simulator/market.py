@@ -10,7 +10,8 @@ from ssmd.simulator.book import ASK, BID, Book, LevelText, Side, SideIndex
 from ssmd.simulator.pairs import Pair
 
 _HISTORY: Final = 50
-_NEAR_LEVELS: Final = 10
+_NEAR_LEVELS: Final = 16
+"""More than the shallowest depth: levels must change out of its view, or a client that forgets to cut goes unpunished."""
 _DEEP_LEVELS: Final = 300
 _DEEP_SHARE: Final = 0.06
 _ONE_LEVEL: Final = 0.63

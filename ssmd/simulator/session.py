@@ -159,6 +159,8 @@ class Session:
         counts.sent += len(frames)
         counts.withheld += len(batch) - len(frames)
         sent = await self._wire.send_frames(frames, may_send)
+        # Only now: whoever waits for an empty queue, to close behind it, must not overtake the last batch.
+        self._queued_bytes -= sum(len(outgoing.frame) for outgoing in batch)
         self._drained.set()
         return sent
 
@@ -183,7 +185,6 @@ class Session:
             outgoing = self._queue.popleft()
             size += len(outgoing.frame)
             batch.append(outgoing)
-        self._queued_bytes -= size
         if not self._queue:
             self._filled = trio.Event()
         return batch

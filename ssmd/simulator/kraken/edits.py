@@ -15,6 +15,7 @@ Delivery = tuple[str, bool]
 
 _CHECKSUM: Final = re.compile(r'"checksum":(\d+)')
 _LEVEL: Final = re.compile(r'\{"price":[\d.]+,"qty":([\d.]+)\}')
+_DELETE: Final = re.compile(r'"qty":0[.0]*\}')
 _TRADE_ID: Final = re.compile(r'"trade_id":(\d+)')
 
 
@@ -74,7 +75,8 @@ class Edits:
         if data.channel != "book":
             return None
         if name == "missing":
-            return [(text, True)] if data.notable else None
+            # A lost delete stays wrong; a lost quantity might be put right by the very next update.
+            return [(text, True)] if data.notable and _DELETE.search(text) else None
         if name == "reorder":
             self._held[data.symbol] = text
             return []
