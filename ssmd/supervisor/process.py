@@ -167,8 +167,6 @@ def _opened(target: Path | int | None, stack: contextlib.ExitStack) -> int | Non
 
 async def _exited(process: subprocess.Popen[bytes]) -> None:
     """Wait until the process is dead. It stays a zombie, so its pid cannot come to mean another one."""
-    if process.returncode is not None:
-        return
     try:
         pidfd = os.pidfd_open(process.pid)
     except (AttributeError, OSError):  # not Linux, or a sandbox without it

@@ -125,8 +125,6 @@ class Supervisor:
             for head in heads:
                 # A crash in this very tick has renewed the lives already: they belong to the next round.
                 await trio.lowlevel.checkpoint_if_cancelled()
-                if self._fatal is not None:
-                    return None
                 life = head.life
                 life.begun = True
                 nursery.start_soon(self._live, head, life, end_round)
@@ -216,7 +214,7 @@ class Supervisor:
     def _started(self, child: Child, life: Life) -> None:
         child.up()
         life.go_on.set()
-        if not child.turn.is_set():
+        if child.state is ChildState.STARTING:
             self._change(child, ChildState.RUNNING)
 
     def _unwanted_return(self, child: Child) -> Exception | None:

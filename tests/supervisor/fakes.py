@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import trio
+from trio.testing import MockClock
 
 from ssmd.supervisor import Backoff, ChildSpec
 
@@ -94,3 +95,13 @@ async def hang(fake):
 
 async def finish(fake):
     await trio.sleep(1)
+
+
+def run_seeded(seed, main, *args):
+    """Run on a virtual clock with the scheduler's own dice seeded: private names, guarded by the replay test."""
+    trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True
+    trio._core._run._r.seed(seed)
+    try:
+        return trio.run(main, *args, clock=MockClock(autojump_threshold=0))
+    finally:
+        trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = False

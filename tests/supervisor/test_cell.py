@@ -56,3 +56,18 @@ async def test_setting_an_equal_value_counts_as_newer():
     cell = Cell("same")
     cell.set("same")
     assert (await cell.wait_newer(1)).version == 2
+
+
+async def test_a_reader_may_wait_for_a_version_further_ahead():
+    cell, got = Cell(1), []
+
+    async def read():
+        got.append((await cell.wait_newer(3)).value)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        for value in (2, 3, 4):
+            await wait_all_tasks_blocked()
+            assert got == []
+            cell.set(value)
+    assert got == [4]

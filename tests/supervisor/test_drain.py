@@ -203,6 +203,22 @@ async def test_a_drain_during_the_boot_waits_for_no_started(autojump_clock, stra
     assert log.names("end") == ["c", "b", "a"]
 
 
+@pytest.mark.parametrize("strategy", Strategy)
+async def test_a_drain_before_the_boot_waits_for_no_started_either(autojump_clock, strategy):
+    # Mutant: no go_on in _build_and_run; then c waits for b and is cut off by its drain deadline before it ever ran.
+    log = Log()
+    group = tree(
+        strategy,
+        child("a", log),
+        child("b", log, until_drained, says_started=False, start_within_s=100),
+        child("c", log),
+    )
+    group.drain()
+    assert await drain_after(0, group) == 0.0
+    assert log.names("start") == ["a", "b", "c"]
+    assert log.names("end") == ["c", "b", "a"]
+
+
 async def test_a_child_that_cannot_be_built_does_not_hold_up_a_drain_during_the_boot(autojump_clock):
     # Mutant: no go_on after a crash in _runs; then c is cut off by its drain deadline before it ever ran.
     log = Log()

@@ -11,7 +11,6 @@ import random
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from ssmd.errors import BusDown, RestartIntensityExceeded
 from ssmd.supervisor import (
@@ -29,18 +28,10 @@ from ssmd.supervisor import (
     longest_drain_s,
 )
 
+from .fakes import run_seeded
+
 SEEDS = range(150)
 EDGE_S = 1e-6
-
-
-def run_seeded(seed, main, *args):
-    """Run on a virtual clock with the scheduler's own dice seeded: private names, guarded by the replay test."""
-    trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True
-    trio._core._run._r.seed(seed)
-    try:
-        return trio.run(main, *args, clock=MockClock(autojump_threshold=0))
-    finally:
-        trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = False
 
 
 class Record:
