@@ -9,7 +9,8 @@ from ssmd.model import is_token
 _REMEMBERED_SUBJECTS: Final = 10_000
 """Each feed has a few hundred subjects; the limit only keeps a faulty caller from filling the memory."""
 
-_HEADER_FRAME_BYTES: Final = len("NATS/1.0\r\nNats-Msg-Id: \r\n\r\n")
+HEADER_BYTES: Final = 160
+"""Room for our header besides the message id: names of the fields, group name, sequence in the group."""
 
 
 def check_token(text: str, what: str) -> str:
@@ -50,7 +51,7 @@ class OutgoingCheck:
             identity = message.message_id
             if not identity.isascii() or not identity.isprintable() or identity != identity.strip() or not identity:
                 raise ValueError(f"message id {identity!r} on {message.subject} is not one line of printable ASCII")
-            size = len(message.payload) + len(identity) + _HEADER_FRAME_BYTES
+            size = len(message.payload) + len(identity) + HEADER_BYTES
             if size > self._max_payload_bytes:
                 raise ValueError(
                     f"message {identity} has {size} bytes with its header; the server takes {self._max_payload_bytes}"

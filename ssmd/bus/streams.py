@@ -42,6 +42,7 @@ async def ensure_stream(link: Link, spec: StreamSpec) -> None:
         "duplicate_window": spec.duplicate_window_s,
         "num_replicas": spec.replicas,
         "discard": DiscardPolicy.OLD,
+        "allow_atomic": True,  # the outbox sends groups that are stored as one
     }
     async with link.asking(f"stream {spec.name}"):
         try:

@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from ssmd.bus.base import Bus, Consumer, Incoming, KvEntry, Outgoing, StreamSpec
+from ssmd.bus.names import HEADER_BYTES
 from ssmd.errors import AlreadyStored, BusDown
 from tests.bus.conftest import Rig
 
@@ -92,11 +93,12 @@ async def test_a_message_id_that_is_not_one_header_value_is_refused(rig: Rig, id
 async def test_a_payload_above_the_limit_is_refused_and_the_connection_lives(rig: Rig):
     async with rig.dialer.connect() as bus:
         await bus.ensure_stream(rig.spec)
-        fits = Outgoing(f"{rig.stream}.x", bytes(1_048_576 - len("NATS/1.0\r\nNats-Msg-Id: big\r\n\r\n")), "big")
+        fits = Outgoing(f"{rig.stream}.x", bytes(1_048_576 - HEADER_BYTES - len("big")), "big")
         with pytest.raises(ValueError, match="message big has"):
             await bus.publish([*rig.batch(0, 3), Outgoing(fits.subject, fits.payload + b"x", "big")])
         assert await drain(bus, rig) == []
         assert (await bus.publish([fits])).stored == 1
+        assert (await bus.publish([*rig.batch(0, 10), Outgoing(fits.subject, fits.payload, "fat")])).stored == 11
 
 
 async def test_a_subject_without_stream_is_an_outage(rig: Rig):
