@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import BadRecord
-from ssmd.model import is_symbol, is_token
+from ssmd.model import EVENT_TYPES, is_symbol, is_token
 from ssmd.store import keys
 from ssmd.store.keys import NormalizedKey, RawKey
 
@@ -80,7 +80,7 @@ def test_a_key_holds_a_token_or_is_refused(text):
         (is_token, lambda: keys.raw_hour_prefix(text, MINUTE_NS)),
         (is_token, lambda: NormalizedKey(text, "f", "book", "S", MINUTE_NS).key),
         (is_token, lambda: NormalizedKey("v", text, "book", "S", MINUTE_NS).key),
-        (lambda kind: kind == "book", lambda: NormalizedKey("v", "f", text, "S", MINUTE_NS).key),
+        (lambda kind: kind in EVENT_TYPES, lambda: NormalizedKey("v", "f", text, "S", MINUTE_NS).key),
         (is_symbol, lambda: NormalizedKey("v", "f", "book", text, MINUTE_NS).key),
         (is_symbol, lambda: keys.normalized_prefix("v", "f", "book", text)),
     ]
