@@ -115,15 +115,14 @@ class ChildProcess:
 
     async def _end(self, process: subprocess.Popen[bytes]) -> None:
         """Leave no process behind, and no zombie. Until it is reaped here, its pid and group cannot mean another's."""
-        with trio.CancelScope(shield=True):
-            _signal(process, signal.SIGTERM)
-            with trio.move_on_after(self._spec.kill_after_s):
-                await _exited(process)
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty
-                os.killpg(process.pid, signal.SIGKILL)
-            with trio.move_on_after(REAP_WITHIN_S):
-                await _exited(process)
-            process.poll()
+        _signal(process, signal.SIGTERM)
+        with trio.move_on_after(self._spec.kill_after_s, shield=True):
+            await _exited(process)
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty
+            os.killpg(process.pid, signal.SIGKILL)
+        with trio.move_on_after(REAP_WITHIN_S, shield=True):
+            await _exited(process)
+        process.poll()
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
