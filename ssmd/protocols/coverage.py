@@ -103,9 +103,9 @@ class Coverage:
                 self._end(record.conn, last_frame_ns or record.recv_ns, reason, record.recv_ns)
 
     def _end(self, conn: str, from_ns: int, reason: str, noted_ns: int) -> None:
-        """Open a gap for everything that a connection delivered; one that ended already has nothing more to tell."""
+        """Open a gap for everything that a connection delivered; one that ended already delivered nothing more."""
         connection = self._state.connections.get(conn)
-        if connection is None or connection.ended_ns:
+        if connection is None:
             return
         for symbol in sorted(connection.live):
             self._open(symbol, _Open(from_ns, reason, conn), noted_ns)

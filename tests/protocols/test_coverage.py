@@ -143,6 +143,21 @@ def test_a_resync_before_the_first_live_is_no_gap() -> None:
     assert story.gaps() == ()
 
 
+def test_a_second_resync_goes_on_with_the_open_gap() -> None:
+    story = live_story("BTC")
+    story.at(500, "a", Resync("BTC", "checksum", 480), Resync("BTC", "sequence", 495))
+    assert story.gaps() == (Gap(480, None, "checksum", ("BTC",)),)
+
+
+def test_a_connection_that_ended_can_neither_open_nor_close_anything() -> None:
+    story = live_story("BTC")
+    story.at(500, "a", Disconnected("closed", last_frame_ns=450), Live(("BTC",)), Refused("ETH", "book", "no"))
+    assert story.gaps() == (Gap(450, None, "closed", ("BTC",)),)
+    story.coverage.forget(500)
+    story.at(500, "a", Live(("BTC",)))
+    assert story.gaps() == (Gap(450, None, "closed", ("BTC",)),)
+
+
 def test_a_disconnect_during_a_resync_goes_on_under_its_own_reason() -> None:
     story = live_story("BTC")
     story.at(500, "a", Resync("BTC", "checksum", 480))
