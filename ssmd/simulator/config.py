@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from ssmd.errors import ConfigError
-from ssmd.simulator.faults import Fault
+from ssmd.simulator.faults import CONNECTION_FAULTS, Fault
 
 
 class SimulatorConfig(Struct, frozen=True):
@@ -78,5 +78,11 @@ def check_config(config: SimulatorConfig) -> None:
     ]
     wrong += [] if config.symbols else ["symbols is empty; name at least one, such as BTC/USD"]
     wrong += [f"replay file {path} does not exist" for path in config.replay if not path.is_file()]
+    if config.replay:
+        wrong += [
+            f"fault {fault.name} needs the synthetic feed: a replay is sent as it was recorded"
+            for fault in config.faults
+            if fault.name not in CONNECTION_FAULTS
+        ]
     if wrong:
         raise ConfigError("; ".join(wrong))

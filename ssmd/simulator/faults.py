@@ -14,35 +14,49 @@ from ssmd.errors import ConfigError
 FOREVER: Final = math.inf
 
 
-class FaultKind(Struct, frozen=True):
-    """What the client sees, and what the numbers mean with their defaults."""
+class Number(Struct, frozen=True):
+    """One number that a fault takes, in the order of the table."""
 
+    meaning: str
+    default: float
+    lowest: float = 0
+    highest: float = 86_400
+
+    def allows(self, number: float) -> bool:
+        return self.lowest <= number <= self.highest
+
+
+class FaultKind(Struct, frozen=True):
     client_sees: str
-    numbers: tuple[tuple[str, float], ...] = ()
+    numbers: tuple[Number, ...] = ()
 
 
 FAULTS: Final[dict[str, FaultKind]] = {
     # connections
     "drop": FaultKind("the TCP connection is reset without a close frame"),
-    "close": FaultKind("a close frame, then end of stream", (("close code", 1001),)),
+    "close": FaultKind("a close frame, then end of stream", (Number("close code", 1001, 1000, 4999),)),
     "stall": FaultKind(
-        "half-open: no frame, no pong, no TCP error; then everything that was queued", (("seconds", 10),)
+        "half-open: no frame, no pong, no TCP error; then everything that was queued", (Number("seconds", 10),)
     ),
     "refuse_connects": FaultKind(
         "new handshakes are answered with the status and Retry-After; open connections stay",
-        (("seconds", 10), ("status", 429)),
+        (Number("seconds", 10), Number("status", 429, 400, 599)),
     ),
     "maintenance": FaultKind(
         "status with upcoming_maintenance; a moment later system maintenance and no data, a close frame, 503; then online",
-        (("seconds refused", 10), ("seconds of warning", 1)),
+        (Number("seconds refused", 10), Number("seconds of warning", 1)),
     ),
     # the feed
     "silence": FaultKind(
         "the subscriptions send nothing, heartbeats go on; ends by time or when subscribed again",
-        (("seconds", FOREVER),),
+        (Number("seconds", FOREVER, 0, FOREVER),),
     ),
-    "pause": FaultKind("a quiet market: nothing happens, nothing is withheld, heartbeats go on", (("seconds", 10),)),
-    "burst": FaultKind("the rate rises for a while", (("frames per second", 20_000), ("seconds", 1))),
+    "pause": FaultKind(
+        "a quiet market: nothing happens, nothing is withheld, heartbeats go on", (Number("seconds", 10),)
+    ),
+    "burst": FaultKind(
+        "the rate rises for a while", (Number("frames per second", 20_000, 0.001, 10_000_000), Number("seconds", 1))
+    ),
     "checksum": FaultKind("one book update with a wrong checksum"),
     "flip": FaultKind("one book update with an altered qty in the top ten; its checksum is that of the true book"),
     "duplicate": FaultKind("one data frame comes twice"),
@@ -59,13 +73,21 @@ FAULTS: Final[dict[str, FaultKind]] = {
     "huge_int": FaultKind("a trade frame whose trade_id has 5,000 digits"),
     "unknown_channel": FaultKind("a frame of a channel that does not exist"),
     "unknown_symbol": FaultKind("a trade frame of a symbol that was never subscribed"),
-    "oversize": FaultKind("one text frame of this size: valid JSON, unknown channel", (("bytes", 17_000_000),)),
+    "oversize": FaultKind(
+        "one text frame of this size: valid JSON, unknown channel", (Number("bytes", 17_000_000, 100, 100_000_000),)
+    ),
     # answers
-    "no_ack": FaultKind("the next subscribe is not answered, and its data does not come", (("requests", 1),)),
-    "refuse": FaultKind("subscribing is refused as if the pair did not exist", (("seconds", FOREVER),)),
-    "already": FaultKind("the next subscribe is answered `Already subscribed`; no data", (("requests", 1),)),
-    "rate_limit": FaultKind("the next request is lost and answered `Exceeded msg rate`", (("requests", 1),)),
+    "no_ack": FaultKind("the next subscribe is not answered, and its data does not come", (Number("requests", 1),)),
+    "refuse": FaultKind(
+        "subscribing is refused as if the pair did not exist", (Number("seconds", FOREVER, 0, FOREVER),)
+    ),
+    "already": FaultKind("the next subscribe is answered `Already subscribed`; no data", (Number("requests", 1),)),
+    "rate_limit": FaultKind("the next request is lost and answered `Exceeded msg rate`", (Number("requests", 1),)),
 }
+
+
+CONNECTION_FAULTS: Final = ("drop", "close", "stall", "refuse_connects", "maintenance")
+"""Those that need no synthetic feed."""
 
 
 class Fault(Struct, frozen=True):
@@ -77,7 +99,7 @@ class Fault(Struct, frozen=True):
 
     def number(self, index: int = 0) -> float:
         """Return the number asked for, else the table's default."""
-        return self.numbers[index] if index < len(self.numbers) else FAULTS[self.name].numbers[index][1]
+        return self.numbers[index] if index < len(self.numbers) else FAULTS[self.name].numbers[index].default
 
     def concerns(self, symbol: str) -> bool:
         return self.symbol is None or self.symbol == symbol
@@ -100,12 +122,13 @@ def parse_injection(text: str) -> Fault:
 
 
 def describe_faults() -> str:
-    """Return the table for people: name, numbers with defaults, what the client sees."""
-    return "\n".join(f"{name + _numbers_shown(kind):<44}{kind.client_sees}" for name, kind in FAULTS.items())
+    """Return the table for people: name, what the client sees, numbers with their defaults."""
+    return "\n".join(f"{name:<17}{kind.client_sees}{_numbers_shown(kind)}" for name, kind in FAULTS.items())
 
 
 def _numbers_shown(kind: FaultKind) -> str:
-    return "".join(f"[:{meaning} = {default:g}]" for meaning, default in kind.numbers)
+    shown = ", ".join(f"{number.meaning} = {number.default:.10g}" for number in kind.numbers)
+    return f" ({shown})" if shown else ""
 
 
 def _fault(name: str, at_s: float, argument: str) -> Fault:
@@ -113,12 +136,15 @@ def _fault(name: str, at_s: float, argument: str) -> Fault:
         raise ConfigError(f"there is no fault {name!r}; legal names: {', '.join(FAULTS)}")
     words = [word for word in argument.split(":") if word]
     symbols = [word for word in words if "/" in word]
-    numbers = [_number(word) for word in words if "/" not in word]
+    numbers = [number for word in words if "/" not in word and (number := _number(word)) is not None]
     legal = FAULTS[name].numbers
-    if len(symbols) > 1 or len(numbers) > len(legal) or any(number is None or number < 0 for number in numbers):
-        meanings = ", ".join(meaning for meaning, _ in legal) or "no number"
-        raise ConfigError(f"fault {name} does not understand {argument!r}; it takes a symbol and {meanings}")
-    return Fault(name, at_s, symbols[0] if symbols else None, tuple(number for number in numbers if number is not None))
+    understood = len(symbols) + len(numbers) == len(words) and len(symbols) <= 1 and len(numbers) <= len(legal)
+    if not understood or not all(kind.allows(number) for kind, number in zip(legal, numbers, strict=False)):
+        allowed = [f"{kind.meaning} from {kind.lowest:.10g} to {kind.highest:.10g}" for kind in legal]
+        raise ConfigError(
+            f"fault {name} does not understand {argument!r}; it takes {', '.join(['a symbol', *allowed])}"
+        )
+    return Fault(name, at_s, symbols[0] if symbols else None, tuple(numbers))
 
 
 def _number(text: str) -> float | None:

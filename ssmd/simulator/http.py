@@ -1,6 +1,6 @@
 """Read one HTTP request head and write one answer; a WebSocket upgrade is only recognised here."""
 
-from http import HTTPStatus
+from http.client import responses
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -48,7 +48,7 @@ async def read_head(stream: trio.abc.ReceiveStream) -> Head:
 async def write_reply(stream: trio.SocketStream, reply: Reply) -> None:
     """Send the answer; the caller closes the connection after it."""
     lines = [
-        f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}",
+        f"HTTP/1.1 {reply.status} {responses.get(reply.status, 'Unknown')}",
         "Content-Type: application/json",
         f"Content-Length: {len(reply.body)}",
         "Connection: close",

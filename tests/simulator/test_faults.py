@@ -38,7 +38,19 @@ def test_an_unknown_fault_is_refused_with_every_legal_name():
     assert all(name in str(refused.value) for name in FAULTS)
 
 
-@pytest.mark.parametrize("text", ["drop@1:3", "stall@1:2:3", "stall@1:x", "checksum@1:A/B:C/D", "stall@1:-2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "drop@1:3",
+        "stall@1:2:3",
+        "stall@1:x",
+        "checksum@1:A/B:C/D",
+        "stall@1:-2",
+        "stall@1:inf",
+        "close@1:70000",
+        "burst@1:0",
+    ],
+)
 def test_arguments_that_a_fault_does_not_take_are_refused(text):
     with pytest.raises(ConfigError, match="does not understand"):
         parse_fault(text)

@@ -1,7 +1,11 @@
 """The pace of the feed in virtual time: a session whose queue nobody empties shows what was sent."""
 
+import json
+
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ssmd.simulator import Fault, SimulatorConfig
 from ssmd.simulator.kraken.venue import KrakenVenue
@@ -86,3 +90,41 @@ async def test_a_silence_withholds_data_until_its_end(autojump_clock, nursery):
     assert all(b"BTC/USD" in out.frame for out in withheld)
     assert len(withheld) == pytest.approx(250, abs=60)
     nursery.cancel_scope.cancel()
+
+
+async def test_a_pause_that_is_prolonged_ends_at_its_later_end(autojump_clock, nursery):
+    feed = Listening(50)
+    nursery.start_soon(feed.venue.run)
+    for _ in range(3):
+        feed.venue.inject(Fault("pause", numbers=(10,)))
+        await trio.sleep(5)
+    before = feed.count()
+    await trio.sleep(4.9)
+    assert feed.count() == before
+    await trio.sleep(1)
+    assert feed.count() > before
+    nursery.cancel_scope.cancel()
+
+
+WORDS = st.sampled_from(["subscribe", "unsubscribe", "ping", "book", "trade", "ticker", "instrument", "BTC/USD", "x"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | WORDS,
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["channel", "symbol", "depth", "snapshot"]), inner),
+)
+REQUESTS = st.fixed_dictionaries({}, optional={"method": WORDS | VALUES, "params": VALUES, "req_id": VALUES})
+
+
+@settings(max_examples=30)
+@given(message=st.text() | st.binary() | VALUES.map(json.dumps) | REQUESTS.map(json.dumps))
+async def test_no_message_of_a_client_raises(message):
+    feed = Listening(50)
+    feed.client.receive(message)
+    assert feed.count() >= 1
+    feed.client.leave()
+
+
+async def test_deeply_nested_json_is_just_malformed():
+    feed = Listening(50)
+    feed.client.receive("[" * 100_000)
+    feed.client.receive('{"method":' * 100_000)
+    assert feed.count() == 2

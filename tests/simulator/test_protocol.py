@@ -218,6 +218,16 @@ async def test_two_clients_see_the_same_market():
         assert await one.until(on("trade")) == await two.until(on("trade"))
 
 
+async def test_protocol_pings_are_answered_between_the_frames_of_a_fast_feed():
+    async with simulated(rate_per_s=5000) as endpoints, connected(endpoints) as peer:
+        await peer.subscribe("book", "BTC/USD")
+        book = RebuiltBook(10)
+        async with trio.open_nursery() as nursery:
+            for payload in (b"one", b"two", b"three"):
+                nursery.start_soon(peer.socket.ping, payload)
+            assert all([book.apply(await peer.until(on("book"))) for _ in range(300)])
+
+
 async def test_fifty_symbols_can_be_subscribed_without_naming_them():
     symbols = list(listed_pairs(()))[:50]
     async with simulated(**FAST) as endpoints, connected(endpoints) as peer:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from pathlib import Path
 
 import httpx
 import pytest
@@ -147,6 +148,7 @@ async def test_an_actor_drained_before_its_start_returns_at_once():
         ({"symbols": ()}, "symbols"),
         ({"symbols": ("btc/usd",)}, "BTC/USD"),
         ({"faults": (parse_fault("checksum@1:XBT/USD"),)}, "XBT/USD"),
+        ({"faults": (parse_fault("checksum@1"),), "replay": (Path(__file__),)}, "recorded"),
     ],
 )
 async def test_what_cannot_work_is_refused_before_anything_starts(settings, word):

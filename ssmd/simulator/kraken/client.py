@@ -74,7 +74,7 @@ class KrakenClient:
         time_in = self._floor.stamp()
         try:
             asked = requests.parse(message)
-        except ValueError:
+        except (ValueError, RecursionError):
             self.session.send(Answer("", None, time_in, time_in).refused(requests.MALFORMED))
             return
         self._answer(asked, Answer(asked.method, asked.req_id, time_in, self._floor.stamp()))

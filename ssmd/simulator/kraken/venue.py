@@ -166,6 +166,7 @@ class KrakenVenue:
             await self._wake.wait()
         if trio.current_time() < self._paused_until_s:
             await trio.sleep_until(self._paused_until_s)
+            await self._attention()
 
     def _rate(self) -> float:
         """Return the rate now in force; 0 while paused."""
@@ -233,7 +234,7 @@ def kraken_dialect(venue: KrakenVenue) -> Dialect:
 def _is_subscribe(message: str | bytes) -> bool:
     try:
         return requests.parse(message).method == "subscribe"
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
