@@ -90,7 +90,8 @@ class Sealer:
         while not self._draining:
             await self._seal_closed()
             with trio.CancelScope() as self._waiting:
-                await self._journal.wait_closed()
+                if not self._draining:  # drain() may have come while a segment was being stored
+                    await self._journal.wait_closed()
         await self._seal_closed()
 
     def drain(self) -> None:
@@ -99,10 +100,13 @@ class Sealer:
             self._waiting.cancel()
 
     async def _seal_closed(self) -> None:
+        while unsealed := self._unsealed():  # storing takes its time: more may have closed meanwhile
+            await self._seal(unsealed[0])
         for segment in self._journal.closed_segments():
-            if segment.name > self._sealed.segment:
-                await self._seal(segment)
             self._remove_if_done(segment)
+
+    def _unsealed(self) -> list[Segment]:
+        return [segment for segment in self._journal.closed_segments() if segment.name > self._sealed.segment]
 
     def _remove_if_done(self, segment: Segment) -> None:
         cursor = self._cursor.position
@@ -164,7 +168,7 @@ class Sealer:
 
 def _summarize(path: Path, coverage: Coverage) -> _Summary:
     """Read a segment once, in blocks: count, compress, and fold its notes into the coverage."""
-    compressor = blocks.Compressor()
+    compressor = blocks.Compressor(path.stat().st_size)
     lines = events = size = 0
     first = last = b""
     with path.open("rb") as file:
