@@ -55,7 +55,7 @@ LAYERS: Final = {
     "role": Layer((*LAYER_0, "environment")),
     "run_files": Layer((*LAYER_0, "journal")),
     "trees": Layer((*EVERYTHING, *ROOT_PARTS), venues=True),
-    "processes": Layer((*EVERYTHING, *ROOT_PARTS), venues=True),
+    "processes": Layer((*EVERYTHING, *ROOT_PARTS, "trees"), venues=True),
     "cli": Layer((*LAYER_0, "environment", "trees", "processes", *ROOT_PARTS, "reprocess", "simulator")),
     "__main__": Layer(("cli",)),
     "": Layer(()),
