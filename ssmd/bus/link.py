@@ -4,7 +4,7 @@ nats-py's own reconnect is off: a lost connection fails whatever waits on it, an
 """
 
 import asyncio  # noqa: TID251 (runs on the island)
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
@@ -64,6 +64,7 @@ class Link:
 
     async def _connect(self, url: str) -> None:
         self._dialed = True
+        asyncio.get_running_loop().set_exception_handler(self._on_lost_task)
         await self.client.connect(
             servers=[part.strip() for part in url.split(",")],
             name=self._options.name,
@@ -138,6 +139,10 @@ class Link:
         self._last_error = error
         if self._connected:
             self.lose(repr(error))
+
+    def _on_lost_task(self, _loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+        """Hear of nats-py's own tasks that broke (its flusher does when a reset meets its close)."""
+        self.lose(f"{context['message']}: {context.get('exception')!r}")
 
     async def _on_closed(self) -> None:
         self.lose(repr(self.client.last_error or "closed by the server"))

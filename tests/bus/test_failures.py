@@ -15,7 +15,7 @@ from ssmd.bus.island import open_island
 from ssmd.bus.nats import NatsBus, NatsDialer
 from ssmd.bus.server import wait_ready
 from ssmd.errors import BusDown
-from tests.bus.conftest import RunningServer, nats_rig
+from tests.bus.conftest import RunningServer, as_admin, nats_rig
 from tests.bus.test_conformance import drain, read
 
 pytestmark = pytest.mark.slow
@@ -172,6 +172,38 @@ async def test_a_second_reader_of_a_durable_takes_it_over_and_the_first_notices(
                 await read(second, 5)
                 with pytest.raises(BusDown, match="one reader"):
                     await first.fetch(10, 2)
+
+
+async def test_a_stream_that_takes_no_groups_is_published_to_one_by_one(nats_server: RunningServer):
+    rig = nats_rig(nats_server.url)
+    await as_admin(nats_server.url, lambda js: js.add_stream(name=rig.stream, subjects=[f"{rig.stream}.>"]))
+    async with rig.dialer.connect() as bus:
+        assert (await bus.publish(rig.batch(0, 600))).stored == 600
+        assert [m.message_id for m in await drain(bus, rig)] == [m.message_id for m in rig.batch(0, 600)]
+
+
+async def test_a_group_that_goes_to_two_streams_is_published_one_by_one(nats_server: RunningServer):
+    one, two = nats_rig(nats_server.url), nats_rig(nats_server.url)
+    async with one.dialer.connect() as bus:
+        await bus.ensure_stream(one.spec)
+        await bus.ensure_stream(two.spec)
+        mixed = [message for pair in zip(one.batch(0, 50), two.batch(0, 50), strict=True) for message in pair]
+        assert (await bus.publish(mixed)).stored == 100
+        assert len(await drain(bus, one)) == len(await drain(bus, two)) == 50
+
+
+async def test_an_abandoned_group_leaves_nothing_and_blocks_nothing(nats_server: RunningServer):
+    rig = nats_rig(nats_server.url)
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        stored = 0
+        for i in range(60):  # the server allows 50 open groups in a stream
+            with trio.move_on_after(0.004):
+                stored += (await bus.publish(rig.batch(i * 500, 500))).stored
+        for i in range(60):
+            published = await bus.publish(rig.batch(i * 500, 500))
+            assert published.stored + published.duplicates == 500
+        assert len(await drain(bus, rig)) == 30_000
 
 
 @pytest.mark.parametrize("work", ["publish", "fetch", "watch", "connect"])
