@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from ssmd.cli.samples import Samples, fetch
-from ssmd.run_files import Endpoints
+from ssmd.trees import Endpoints
 
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 90.0

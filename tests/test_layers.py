@@ -44,6 +44,7 @@ LAYERS: Final = {
     "environment": Layer(LAYER_0, never=NO_SOCKETS),
     "supervisor": Layer(LAYER_0),
     "blocking": Layer(LAYER_0),
+    "blocking": Layer(LAYER_0),
     "journal": Layer((*LAYER_0, *LAYER_1)),
     "bus": Layer((*LAYER_0, *LAYER_1)),
     "store": Layer((*LAYER_0, *LAYER_1)),

@@ -8,7 +8,7 @@ from ssmd import metrics
 from ssmd.journal import Journal
 from ssmd.settings import JournalSettings
 
-GATHER_SHARE: Final = 0.1
+GATHER_SHARE: Final = 0.2
 """The part of flush_ms spent on gathering a group; the rest is reserve for the disk."""
 
 

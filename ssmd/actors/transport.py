@@ -1,13 +1,17 @@
 """The seam to the exchange's socket, and its first form: trio-websocket."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 import trio
 import trio_websocket  # noqa: TID251  # this file is the exchange transport
 
 from ssmd.errors import ExchangeDown
+
+Tcp = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 CONNECT_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 1.0
@@ -36,29 +40,56 @@ class WebSocketTransport:
 
     @asynccontextmanager
     async def connect(self, url: str, max_frame_bytes: int) -> AsyncIterator[Connection]:
-        async with trio.open_nursery() as nursery:
-            socket = await self._open(nursery, url, max_frame_bytes)
-            try:
-                yield _WebSocket(socket)
-            finally:
-                # A connection that was cancelled in mid-send is broken: close it politely, but not for long.
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
-                    await socket.aclose()
-                nursery.cancel_scope.cancel()
+        stream = await self._dial(url)
+        try:
+            async with trio.open_nursery() as nursery:
+                socket = await self._shake_hands(nursery, stream, url, max_frame_bytes)
+                try:
+                    yield _WebSocket(socket)
+                finally:
+                    # Close politely, but not for long: a connection cancelled in mid-send is broken anyway.
+                    with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+                        await socket.aclose()
+                    nursery.cancel_scope.cancel()
+        finally:
+            # trio-websocket leaves the socket open after a refused handshake, a reset or bad UTF-8.
+            await trio.aclose_forcefully(stream)
 
-    async def _open(
-        self, nursery: trio.Nursery, url: str, max_frame_bytes: int
-    ) -> "trio_websocket.WebSocketConnection":
+    async def _dial(self, url: str) -> Tcp:
+        parts = urlsplit(url)
+        is_tls = parts.scheme == "wss"
+        host, port = parts.hostname or "", parts.port or (443 if is_tls else 80)
         try:
             with trio.fail_after(CONNECT_TIMEOUT_S):
-                return await trio_websocket.connect_websocket_url(
-                    nursery, url, message_queue_size=1, max_message_size=max_frame_bytes
+                tcp = await trio.open_tcp_stream(host, port)
+        except trio.TooSlowError as error:
+            raise ExchangeDown("connect_timeout", f"{url} did not answer in {CONNECT_TIMEOUT_S:g} s") from error
+        except OSError as error:
+            raise ExchangeDown("connect", f"{url}: {error}") from error
+        if not is_tls:
+            return tcp
+        return trio.SSLStream(tcp, ssl.create_default_context(), server_hostname=host, https_compatible=True)
+
+    async def _shake_hands(
+        self, nursery: trio.Nursery, stream: Tcp, url: str, max_frame_bytes: int
+    ) -> "trio_websocket.WebSocketConnection":
+        parts = urlsplit(url)
+        resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        try:
+            with trio.fail_after(CONNECT_TIMEOUT_S):
+                return await trio_websocket.wrap_client_stream(
+                    nursery,
+                    stream,
+                    parts.netloc,
+                    resource,
+                    message_queue_size=1,
+                    max_message_size=max_frame_bytes,
                 )
         except trio.TooSlowError as error:
             raise ExchangeDown("connect_timeout", f"{url} did not answer in {CONNECT_TIMEOUT_S:g} s") from error
         except trio_websocket.ConnectionRejected as error:
             raise ExchangeDown("refused", f"{url} answered {error.status_code}") from error
-        except (OSError, trio_websocket.HandshakeError) as error:
+        except (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError) as error:
             raise ExchangeDown("connect", f"{url}: {error}") from error
 
 

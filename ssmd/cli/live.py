@@ -11,8 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from ssmd.cli.samples import Samples, fetch
-from ssmd.processes import System
-from ssmd.supervisor import ChildState
+from ssmd.trees import System
 
 REFRESH_S: Final = 1.0
 _MARKS: Final = {"live": "[green]●[/]", "degraded": "[yellow]◐[/]", "waiting": "[dim]○[/]"}
@@ -92,7 +91,7 @@ def _processes(system: System) -> RenderableType:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for child in system.board.snapshot():
         name = child.path.partition("/")[2]
-        mark = _MARKS["live" if child.state in {ChildState.RUNNING, ChildState.FINISHED} else "degraded"]
+        mark = _MARKS["live" if child.state.value in {"running", "finished"} else "degraded"]
         restarts = f"restarts {child.restarts}" if child.restarts else ""
         table.add_row(f"{mark} {name}", child.state.value, f"pid {system.pids.get(name, '-')}", restarts)
     return table

@@ -10,10 +10,7 @@ from ssmd import settings
 from ssmd.cli.options import DEFAULT_DATA_DIR, Config, DataDir, Env
 from ssmd.environment import load as environment
 from ssmd.errors import ConfigError
-from ssmd.processes import role_argv, write_role_spec
-from ssmd.role import RoleName, RoleSpec
-from ssmd.run_files import run_dir
-from ssmd.trees import feed_entry
+from ssmd.trees import RoleName, RoleSpec, feed_entry, role_argv, run_dir, write_role_spec
 
 DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
 

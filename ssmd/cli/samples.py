@@ -28,6 +28,9 @@ class Samples:
     def __add__(self, other: "Samples") -> "Samples":
         return Samples((*self._samples, *other._samples))
 
+    def all(self, name: str) -> Iterable[Sample]:
+        return (sample for sample in self._samples if sample.name == name)
+
     def total(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples that carry these labels; 0 when there is none."""
         return sum(s.value for s in self._samples if s.name == name and labels.items() <= s.labels.items())

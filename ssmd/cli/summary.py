@@ -8,7 +8,7 @@ from pathlib import Path
 from ssmd.cli.live import size
 from ssmd.cli.samples import Samples
 from ssmd.environment.spec import Environment
-from ssmd.run_files import run_dir
+from ssmd.trees import run_dir
 
 
 def last_words(data_dir: Path) -> Samples:

@@ -1,6 +1,5 @@
 """`ssmd up`: the whole system on one machine."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,17 +8,12 @@ import trio
 from cyclopts import Parameter
 from rich.console import Console
 
-from ssmd import log, settings
-from ssmd.bus.nats import NatsDialer
+from ssmd import log, settings, trees
 from ssmd.cli import live
 from ssmd.cli.options import DEFAULT_DATA_DIR, Config, DataDir, Env, parse_duration_s
-from ssmd.cli.role import obey_signals
 from ssmd.cli.summary import last_words, next_commands, summary
 from ssmd.environment import load as environment
 from ssmd.environment.spec import Environment
-from ssmd.processes import System, UpSpec
-from ssmd.run_files import run_dir
-from ssmd.supervisor import Supervisor
 
 DEMO_RATE = 200
 
@@ -41,7 +35,7 @@ async def up(  # noqa: PLR0913  # a command's options are its parameters
     duration_s = parse_duration_s(duration)
     loaded = environment.load("demo" if demo and env == "dev" else env)
     is_terminal = sys.stdout.isatty()
-    spec = UpSpec(
+    spec = trees.UpSpec(
         environment=loaded,
         settings=settings.load(config),
         data_dir=data_dir,
@@ -50,7 +44,7 @@ async def up(  # noqa: PLR0913  # a command's options are its parameters
         log_dir=_log_dir(data_dir) if is_terminal else None,
     )
     log.configure(spec.settings.log.level if not is_terminal else "error", role="up")
-    for path in run_dir(data_dir).glob("*.metrics"):
+    for path in trees.run_dir(data_dir).glob("*.metrics"):
         path.unlink()
     started_s = trio.current_time()
     code = await _run(spec, duration_s, Console() if is_terminal else None)
@@ -69,29 +63,26 @@ def _log_dir(data_dir: Path) -> Path:
     return path
 
 
-async def _run(spec: UpSpec, duration_s: float, console: Console | None) -> int:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        system = System(spec, NatsDialer)
-        tree = system.tree()
-        async with trio.open_nursery() as beside:
-            beside.start_soon(obey_signals, tree, signals)
-            async with trio.open_nursery() as nursery:
-                await nursery.start(tree.run)
-                system.publish_endpoints()
-                _say_ready(system)
-                beside.start_soon(_drain_after, tree, duration_s)
-                if console is not None:
-                    beside.start_soon(live.show, system, console)
-            beside.cancel_scope.cancel()
+async def _run(spec: trees.UpSpec, duration_s: float, console: Console | None) -> int:
+    system = trees.System(spec)
+    tree = system.tree()
+
+    async def drain_in_time() -> None:
+        await trio.sleep(duration_s)
+        tree.drain()
+
+    def go_on(beside: trio.Nursery) -> None:
+        system.publish_endpoints()
+        _say_ready(system)
+        beside.start_soon(drain_in_time)
+        if console is not None:
+            beside.start_soon(live.show, system, console)
+
+    await trees.run_tree(tree, go_on)
     return 0
 
 
-async def _drain_after(tree: Supervisor, duration_s: float) -> None:
-    await trio.sleep(duration_s)
-    tree.drain()
-
-
-def _say_ready(system: System) -> None:
+def _say_ready(system: trees.System) -> None:
     spec = system.spec
     source = f"simulator {system.exchange_url}" if spec.simulator is not None else "the exchange"
     _say(f"bus        {system.nats_url}")
@@ -102,7 +93,7 @@ def _say_ready(system: System) -> None:
     _say("Ctrl-C stops everything")
 
 
-def _report(spec: UpSpec, took_s: float) -> None:
+def _report(spec: trees.UpSpec, took_s: float) -> None:
     """Tell on stdout what was captured and where it is, and what to try next."""
     for line in summary(spec.environment, spec.data_dir, last_words(spec.data_dir), took_s):
         sys.stdout.write(line + "\n")

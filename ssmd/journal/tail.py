@@ -1,7 +1,6 @@
 """The newest records in memory, so that a reader who keeps up never touches the disk."""
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -62,7 +61,7 @@ class Tail:
         """Return up to `limit` readable entries from the ordinal on, which must not lie below `first`."""
         start = ordinal - self.first
         stop = min(start + limit, self.visible - self.first)
-        return list(islice(self._entries, start, stop))
+        return self._entries[start:stop]
 
     def find(self, position: Position) -> int | None:
         """Return the ordinal of the first entry behind the position; None when it is on disk only."""

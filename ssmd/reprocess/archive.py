@@ -17,10 +17,8 @@ MAX_OBJECT_BYTES: Final = 4 << 30
 
 async def raw_keys(store: Store, feed: str) -> Sequence[RawKey]:
     """Return the raw objects of a feed in the order of capture; manifests are left out."""
-    keys = []
-    for meta in await store.list(raw_prefix(feed)):
-        if not meta.key.endswith(".manifest.json"):
-            keys.append(RawKey.parse(meta.key))
+    objects = await store.list(raw_prefix(feed))
+    keys = [RawKey.parse(meta.key) for meta in objects if not meta.key.endswith(".manifest.json")]
     return sorted(keys, key=lambda key: (key.minute_ns, key.part))
 
 

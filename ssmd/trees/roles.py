@@ -1,4 +1,4 @@
-"""The composition root: every concrete class meets its collaborators here, and only here.
+"""What a role is made of: every concrete class meets its collaborators here, and only here.
 
 Children are listed sinks first: started in that order, drained in reverse, so that what a source still holds
 finds its way to disk, to the bus and to the store.
@@ -21,6 +21,7 @@ from ssmd.actors.session import Place, Session, SessionLinks
 from ssmd.actors.symbol_watcher import SymbolWatcher, config_key
 from ssmd.actors.transport import Transport, WebSocketTransport
 from ssmd.bus.base import BusDialer, StreamSpec
+from ssmd.bus.nats import NatsDialer
 from ssmd.clock import NowNs, now_ns
 from ssmd.environment.check import check_feed
 from ssmd.environment.spec import Environment, FeedEntry
@@ -32,9 +33,9 @@ from ssmd.protocols import exchange
 from ssmd.protocols.base import Exchange
 from ssmd.protocols.decoder import VERSIONS, Desync, decoder
 from ssmd.records import FeedConfig, Lost
-from ssmd.role import RoleSpec
 from ssmd.settings import Settings, parse_size
 from ssmd.store.base import Store
+from ssmd.store.objects import local_store
 from ssmd.supervisor import (
     Backoff,
     Cell,
@@ -42,13 +43,17 @@ from ssmd.supervisor import (
     ChildSpec,
     ChildState,
     HealthBoard,
+    Intensity,
     Mailbox,
     Overflow,
     Strategy,
     Supervisor,
     Surroundings,
 )
+from ssmd.trees.role_spec import RoleSpec
 
+GIVE_UP = Intensity(restarts=5, within_s=60)
+SESSION_DRAIN_S = 3.0
 OUTBOX_BATCHES = 64
 WISHES = 1024
 BUS_BACKOFF = Backoff(first_s=0.1, cap_s=2.0)
@@ -67,6 +72,11 @@ class World:
         self.store = store
         self.transport = transport or WebSocketTransport()
         self.now = now
+
+
+def local_world(spec: RoleSpec) -> World:
+    """Return the real world of one machine: NATS at its URL, the store as a directory."""
+    return World(NatsDialer(spec.nats_url), local_store(spec.data_path))
 
 
 def observe(change: ChildChanged) -> None:
@@ -144,7 +154,7 @@ class Connector:
             ChildSpec("normalizer", self._normalizer, drain_within_s=10),
             ChildSpec("raw-writer", self._raw_writer, DISK_BACKOFF),
             ChildSpec("symbol-watcher", self._symbol_watcher, BUS_BACKOFF),
-            ChildSpec("sessions", self._sessions, drain_within_s=5),
+            ChildSpec("sessions", self._sessions, drain_within_s=SESSION_DRAIN_S * len(self.wishes) + 1),
         )
 
     def _sealer(self) -> Sealer:
@@ -174,10 +184,10 @@ class Connector:
             first_s=limits.reconnect_first_s, cap_s=limits.reconnect_cap_s, forgive_after_s=limits.stable_after_s
         )
         sessions = [
-            ChildSpec(f"session-{slot}", partial(self._session, slot), backoff, drain_within_s=3)
+            ChildSpec(f"session-{slot}", partial(self._session, slot), backoff, SESSION_DRAIN_S)
             for slot in range(len(self.wishes))
         ]
-        return Supervisor("sessions", Strategy.ONE_FOR_ONE, sessions)
+        return Supervisor("sessions", Strategy.ONE_FOR_ONE, sessions, intensity=GIVE_UP)
 
     def _session(self, slot: int) -> Session:
         url = self.spec.settings.exchange(self.spec.feed).ws_url or self.exchange.ws_url
@@ -213,11 +223,13 @@ def _batcher(feed: str, spec: RoleSpec, world: World, board: HealthBoard) -> Bat
 
 
 def role(spec: RoleSpec, world: World, on_listening: Callable[[str], None]) -> Supervisor:
-    """Return the whole tree of a role process: its ops endpoint beside its actors."""
+    """Return the whole tree of a role process: its ops endpoint beside its actors.
+
+    Five bugs within a minute make it give up: the process ends, and whoever runs it decides.
+    """
     board = HealthBoard()
     build = connector if spec.role == "connector" else archiver
     ops = partial(OpsEndpoint, spec.title, spec.settings.ops, board, on_listening)
     children = [ChildSpec("ops", ops), *build(spec, world, board)]
-    return Supervisor(
-        spec.role, Strategy.ONE_FOR_ONE, children, surroundings=Surroundings(board=board, observe=observe)
-    )
+    surroundings = Surroundings(board=board, observe=observe)
+    return Supervisor(spec.role, Strategy.ONE_FOR_ONE, children, intensity=GIVE_UP, surroundings=surroundings)

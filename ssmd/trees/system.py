@@ -17,11 +17,9 @@ from msgspec.structs import replace
 
 from ssmd.actors.ops import OpsEndpoint
 from ssmd.actors.seeder import ConfigSeeder
-from ssmd.bus.base import BusDialer
+from ssmd.bus.nats import NatsDialer
 from ssmd.bus.server import ServerSettings, server_argv, wait_ready
 from ssmd.environment.spec import Environment
-from ssmd.role import RoleName, RoleSpec
-from ssmd.run_files import Endpoints, run_dir, wait_for_run_file, write_run_file
 from ssmd.settings import ExchangeSettings, NatsSettings, Settings, parse_size
 from ssmd.supervisor import (
     Actor,
@@ -35,8 +33,12 @@ from ssmd.supervisor import (
     Supervisor,
     Surroundings,
 )
-from ssmd.trees import BUS_BACKOFF, feed_entry, observe, stream_spec
+from ssmd.trees.role_spec import RoleName, RoleSpec
+from ssmd.trees.roles import BUS_BACKOFF, feed_entry, observe, stream_spec
+from ssmd.trees.run_files import Endpoints, run_dir, wait_for_run_file, write_run_file
 
+GIVE_UP: Final = Intensity(restarts=10, within_s=60)
+"""With the backoff below, a process that cannot live is given up within a minute."""
 PROCESS_BACKOFF: Final = Backoff(first_s=0.2, cap_s=5.0)
 READY_WITHIN_S: Final = 30.0
 STORE_HEADROOM: Final = 1.5
@@ -58,23 +60,19 @@ class UpSpec(Struct, frozen=True):
 class System:
     """Knows which processes run and where they listen, across their restarts."""
 
-    def __init__(self, spec: UpSpec, dial: Callable[[str], BusDialer]) -> None:
-        """dial: opens connections to the bus at a URL that is known only once its server runs."""
+    def __init__(self, spec: UpSpec) -> None:
         self.spec = spec
         self.board = HealthBoard()
         self.nats_url = spec.settings.nats.url
         self.exchange_url = ""
         self.ops: dict[str, str] = {}
         self.pids: dict[str, int] = {"up": os.getpid()}
-        self._dial = dial
         self._run_dir = run_dir(spec.data_dir)
 
     def tree(self) -> Supervisor:
         """Return the whole system under one supervisor."""
         surroundings = Surroundings(board=self.board, observe=observe)
-        return Supervisor(
-            "up", Strategy.ONE_FOR_ONE, self._children(), intensity=Intensity(20, 60), surroundings=surroundings
-        )
+        return Supervisor("up", Strategy.ONE_FOR_ONE, self._children(), intensity=GIVE_UP, surroundings=surroundings)
 
     def endpoints(self) -> Endpoints:
         return Endpoints(os.getpid(), self.nats_url, ops=dict(self.ops), exchange=self.exchange_url)
@@ -109,7 +107,7 @@ class System:
     def _seeder(self) -> ConfigSeeder:
         feeds = {feed: entry.config() for feed, entry in self.spec.environment.spec.feeds.items()}
         stream = stream_spec(self.spec.environment, self.spec.settings)
-        return ConfigSeeder(self.spec.environment.name, feeds, stream, self._dial(self.nats_url))
+        return ConfigSeeder(self.spec.environment.name, feeds, stream, NatsDialer(self.nats_url))
 
     def _nats(self) -> ChildProcess:
         limit = parse_size(self.spec.environment.spec.jetstream.max_bytes, "spec.jetstream.max_bytes")

@@ -1,0 +1,34 @@
+"""The composition root: roles as trees of actors, the system as a tree of processes.
+
+roles      what one connector or archiver is made of
+system     `ssmd up`: every role as a supervised process beside an embedded nats-server
+running    one tree in this process, from start to signal
+"""
+
+from ssmd.trees.role_spec import RoleName, RoleSpec
+from ssmd.trees.roles import World, archiver, connector, feed_entry, local_world, observe, role, stream_spec
+from ssmd.trees.run_files import Endpoints, run_dir, wait_for_run_file, write_run_file
+from ssmd.trees.running import run_tree
+from ssmd.trees.system import System, UpSpec, role_argv, write_role_spec
+
+__all__ = [
+    "Endpoints",
+    "RoleName",
+    "RoleSpec",
+    "System",
+    "UpSpec",
+    "World",
+    "archiver",
+    "connector",
+    "feed_entry",
+    "local_world",
+    "observe",
+    "role",
+    "role_argv",
+    "run_dir",
+    "run_tree",
+    "stream_spec",
+    "wait_for_run_file",
+    "write_role_spec",
+    "write_run_file",
+]
