@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 
 BESIDE: Final = Path(__file__).resolve().parents[1].parent / "shared"
 """Recordings and schemas that are not part of the project; tests that need them are skipped without them."""
@@ -30,6 +31,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],  # a busy machine is no reason to fail
 )
 settings.load_profile("ssmd")
+st.text().validate()  # makes the Unicode tables, more than a second in a fresh checkout: no single test's fault
 
 
 def pytest_report_header() -> str:
