@@ -31,7 +31,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],  # a busy machine is no reason to fail
 )
 settings.load_profile("ssmd")
-st.text().validate()  # makes the Unicode tables, more than a second in a fresh checkout: no single test's fault
 
 
 def pytest_report_header() -> str:
@@ -62,6 +61,12 @@ def _beside(name: str) -> Path:
     if not (BESIDE / name).is_dir():
         pytest.skip(f"../shared/{name} is absent")
     return BESIDE / name
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _unicode_tables() -> None:
+    """Have Hypothesis make its tables: more than a second in a fresh checkout, and no single test's fault."""
+    st.text().validate()
 
 
 @pytest.fixture(autouse=True)
