@@ -32,8 +32,6 @@ class Layer(NamedTuple):
 
 
 EVERYTHING: Final = (*LAYER_0, *LAYER_1, "bus", "store", "journal", "gateway", "actors", "reprocess", "simulator")
-ROOT_PARTS: Final = ("role", "run_files")
-"""What the composition root (`trees` and `processes`) and the CLI say to each other."""
 
 LAYERS: Final = {
     **dict.fromkeys(LAYER_0, Layer(LAYER_0, never=NO_IO)),
@@ -44,7 +42,6 @@ LAYERS: Final = {
     "environment": Layer(LAYER_0, never=NO_SOCKETS),
     "supervisor": Layer(LAYER_0),
     "blocking": Layer(LAYER_0),
-    "blocking": Layer(LAYER_0),
     "journal": Layer((*LAYER_0, *LAYER_1)),
     "bus": Layer((*LAYER_0, *LAYER_1)),
     "store": Layer((*LAYER_0, *LAYER_1)),
@@ -53,11 +50,8 @@ LAYERS: Final = {
     "gateway": Layer((*LAYER_0, *LAYER_1, *SEAMS)),
     "reprocess": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys"), venues=True),
     "simulator": Layer(LAYER_0),
-    "role": Layer((*LAYER_0, "environment")),
-    "run_files": Layer((*LAYER_0, "journal")),
-    "trees": Layer((*EVERYTHING, *ROOT_PARTS), venues=True),
-    "processes": Layer((*EVERYTHING, *ROOT_PARTS, "trees"), venues=True),
-    "cli": Layer((*LAYER_0, "environment", "trees", "processes", *ROOT_PARTS, "reprocess", "simulator")),
+    "trees": Layer(EVERYTHING, venues=True),
+    "cli": Layer((*LAYER_0, "environment", "trees", "reprocess", "simulator")),
     "__main__": Layer(("cli",)),
     "": Layer(()),
 }
