@@ -1,10 +1,10 @@
-"""A whole running system for chaos and benchmarks: `ssmd up --demo` in a folder of its own, with a ledger."""
+"""A whole running system for chaos and benchmarks: `ssmd up` in a folder of its own, and an exchange that outlives it."""
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,12 +12,15 @@ import httpx
 import msgspec
 import trio
 
+from chaos.processes import READY_WITHIN_S, Exchange, exchange, running_with, spawn, until, until_ended
 from ssmd.cli.samples import Samples, fetch
-from ssmd.trees import Endpoints
+from ssmd.trees.run_files import Endpoints
 
-READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 90.0
-LOOK_EVERY_S = 0.1
+CONNECTOR, ARCHIVER, NATS = "connector:kraken", "archiver", "nats-server"
+EVENTS = "ssmd_connector_events_published_total"
+LAG = "ssmd_connector_lag_seconds"
+NAMES = ("BTC/USD", "ETH/USD", "SOL/USD")
 
 ENVIRONMENT = """\
 apiVersion: ssmd/v1
@@ -39,24 +42,72 @@ spec:
 class Rig:
     """The processes of one run, seen from outside: pids, endpoints, metrics, signals."""
 
-    def __init__(self, data_dir: Path, process: "subprocess.Popen[bytes]", client: httpx.AsyncClient) -> None:
-        self.data_dir = data_dir
-        self.ledger = data_dir / "ledger.jsonl"
-        self.process = process
+    def __init__(self, folder: Path, argv: list[str], exchange: Exchange, client: httpx.AsyncClient) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.exchange = exchange
+        self.ledger = exchange.ledger
+        self.variables: dict[str, str] = {"SSMD_KRAKEN_WS_URL": exchange.url}
+        self._argv = argv
         self._client = client
+        self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def endpoints(self) -> Endpoints:
-        return msgspec.json.decode((self.data_dir / "run/endpoints.json").read_bytes(), type=Endpoints)
+    # the whole system ----------------------------------------------------------------------------------------
 
-    def pid(self, role: str) -> int:
-        pids: dict[str, int] = msgspec.json.decode((self.data_dir / "run/processes.json").read_bytes())
-        return pids[role]
+    async def start(self) -> None:
+        """Start `ssmd up` and return when it is ready."""
+        process = spawn(self._argv, self.folder / "log.jsonl", {**os.environ, **self.variables})
+        self._process = process
+
+        async def ready() -> bool:
+            if process.poll() is not None:
+                raise AssertionError(f"ssmd up ended with {process.returncode}; see {self.folder}/log.jsonl")
+            return self.is_ready()
+
+        await until(ready, READY_WITHIN_S, "ssmd up is ready")
+
+    def is_ready(self) -> bool:
+        """Tell whether this very process has written endpoints.json."""
+        path = self.data_dir / "run/endpoints.json"
+        endpoints = msgspec.json.decode(path.read_bytes(), type=Endpoints) if path.exists() else None
+        return self._process is not None and endpoints is not None and endpoints.pid == self._process.pid
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End `ssmd up` by a signal and return its exit code; the exchange goes on."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        return await until_ended(self._process, STOP_WITHIN_S)
+
+    async def stop(self) -> int:
+        """Drain the system, then end the exchange, so that its ledger is whole; return the exit code."""
+        code = await self.end()
+        await self.exchange.stop()
+        return code
+
+    async def until_nothing_runs(self, within_s: float) -> float:
+        """Wait until no process of the system is left, and return how long that took."""
+
+        async def nothing_runs() -> bool:
+            return not running_with(str(self.data_dir))
+
+        return await until(nothing_runs, within_s, f"no process of {self.data_dir} is left")
 
     def kill(self, role: str, number: signal.Signals = signal.SIGKILL) -> int:
         pid = self.pid(role)
         os.kill(pid, number)
         return pid
+
+    # what it shows -------------------------------------------------------------------------------------------
+
+    def pid(self, role: str) -> int:
+        if role == "simulator":
+            return self.exchange.pid
+        return self.pids()[role]
+
+    def pids(self) -> Mapping[str, int]:
+        pids: dict[str, int] = msgspec.json.decode((self.data_dir / "run/processes.json").read_bytes())
+        return pids
 
     async def samples(self, role: str) -> Samples:
         """Return a role's metrics now; its address is read anew, since a restart changes it."""
@@ -70,30 +121,35 @@ class Rig:
     async def total(self, role: str, name: str, **labels: str) -> float:
         return (await self.samples(role)).total(name, **labels)
 
-    async def until(self, is_true: "Callable[[], object]", within_s: float, what: str) -> float:
-        """Wait for an async condition and return the seconds it took."""
-        began = trio.current_time()
-        with trio.move_on_after(within_s):
-            while not await is_true():  # type: ignore[misc]
-                await trio.sleep(LOOK_EVERY_S)
-            return trio.current_time() - began
-        raise AssertionError(f"not within {within_s:g} s: {what}")
+    async def until_publishing(self, since_s: float, above: float, within_s: float) -> float:
+        """Wait until events of frames received after `since_s` are published; return the seconds since then.
 
-    async def until_total(self, role: str, name: str, above: float, within_s: float) -> float:
-        async def reached() -> bool:
-            return await self.total(role, name) > above
+        above: how many events the connector's process had published by then; 0 for a new process.
+        """
 
-        return await self.until(reached, within_s, f"{role}: {name} above {above:g}")
+        async def publishing() -> bool:
+            samples = await self.samples(CONNECTOR)
+            return samples.total(EVENTS) > above and samples.total(LAG) < trio.current_time() - since_s
+
+        await until(publishing, within_s, "events of new frames are published")
+        return trio.current_time() - since_s
+
+    async def until_caught_up(self, within_s: float, lag_s: float = 1.0) -> float:
+        async def caught_up() -> bool:
+            samples = await self.samples(CONNECTOR)
+            return samples.total(EVENTS) > 0 and samples.total(LAG) < lag_s
+
+        return await until(caught_up, within_s, "the connector has caught up")
 
     def rss_mb(self, role: str) -> float:
-        for line in Path(f"/proc/{self.pid(role)}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        return self._memory_mb(role, "VmRSS")
 
     def peak_mb(self, role: str) -> float:
+        return self._memory_mb(role, "VmHWM")
+
+    def _memory_mb(self, role: str, field: str) -> float:
         for line in Path(f"/proc/{self.pid(role)}/status").read_text().splitlines():
-            if line.startswith("VmHWM"):
+            if line.startswith(field):
                 return int(line.split()[1]) / 1024
         return 0.0
 
@@ -101,47 +157,36 @@ class Rig:
         fields = Path(f"/proc/{self.pid(role)}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    async def stop(self) -> int:
-        """Drain everything and return the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        with trio.fail_after(STOP_WITHIN_S):
-            while self.process.poll() is None:  # noqa: ASYNC110  # a process of ours, looked at ten times a second
-                await trio.sleep(LOOK_EVERY_S)
-        return self.process.returncode
+    def clear(self) -> None:
+        """Leave nothing behind, whatever happened."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
 
 
 def write_environment(path: Path, names: tuple[str, ...], depth: int = 10) -> Path:
     symbols = ", ".join(f"{{name: {n}, internal: {n.replace('/', '')}, depth: l2}}" for n in names)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(ENVIRONMENT.format(depth=depth, symbols=symbols))
     return path
 
 
 @asynccontextmanager
-async def running(
-    folder: Path, simulate: str, names: tuple[str, ...] = ("BTC/USD", "ETH/USD", "SOL/USD"), depth: int = 10
-) -> AsyncIterator[Rig]:
-    """Start a system and give it when it is ready; nothing of it is left afterwards."""
-    folder.mkdir(parents=True, exist_ok=True)
+async def prepared(folder: Path, simulate: str, names: tuple[str, ...] = NAMES, depth: int = 10) -> AsyncIterator[Rig]:
+    """Start an exchange and give a system that is ready to be started; nothing of either is left afterwards."""
     environment = write_environment(folder / "environment.yaml", names, depth)
-    data_dir = folder / "data"
-    data_dir.mkdir(exist_ok=True)
-    words = f"--ledger {data_dir / 'ledger.jsonl'} {simulate}"
-    argv = [sys.executable, "-m", "ssmd", "up", "--demo", "--env", str(environment), "--data-dir", str(data_dir)]
-    with (folder / "log.jsonl").open("ab") as log:
-        process = subprocess.Popen([*argv, f"--simulate={words}"], stdout=log, stderr=log, start_new_session=True)
-    try:
-        async with httpx.AsyncClient(timeout=5) as client:
-            rig = Rig(data_dir, process, client)
-            await rig.until(lambda: _exists(data_dir / "run/endpoints.json", process), READY_WITHIN_S, "ready")
+    argv = [sys.executable, "-m", "ssmd", "up", "--env", str(environment), "--data-dir", str(folder / "data")]
+    async with exchange(folder, names, simulate) as far, httpx.AsyncClient(timeout=5) as client:
+        rig = Rig(folder, argv, far, client)
+        try:
             yield rig
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        finally:
+            rig.clear()
 
 
-async def _exists(path: Path, process: "subprocess.Popen[bytes]") -> bool:
-    if process.poll() is not None:
-        raise AssertionError(f"ssmd up ended with {process.returncode}; see log.jsonl")
-    return path.exists()
+@asynccontextmanager
+async def running(folder: Path, simulate: str, names: tuple[str, ...] = NAMES, depth: int = 10) -> AsyncIterator[Rig]:
+    """Start a system and give it when it is ready."""
+    async with prepared(folder, simulate, names, depth) as rig:
+        await rig.start()
+        yield rig

@@ -1,0 +1,71 @@
+"""The numbers that chaos rows must hold, from targets.toml. A row whose numbers are missing or unknown does not load."""
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+FILE = Path(__file__).with_name("targets.toml")
+
+T = TypeVar("T", bound=Struct)
+
+
+class Recovery(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold when something dies again and again under load."""
+
+    rate_per_s: int
+    for_s: float
+    back_within_s: float
+    archive_duplicates: int
+    frames_unaccounted: int
+
+
+class Restart(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold when the whole system ends and is started again."""
+
+    rate_per_s: int
+    runs_s: tuple[float, ...]
+    gone_within_s: float
+    back_within_s: float
+    archive_duplicates: int
+    frames_unaccounted: int
+
+
+class Faults(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold when the exchange misbehaves."""
+
+    rate_per_s: int
+    for_s: float
+    reconnects_at_least: int
+    resyncs_at_least: int
+    rejects_at_least: int
+    archive_duplicates: int
+    frames_unaccounted: int
+
+
+class BusAway(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold when the bus is away. catch_up_at_least: as a multiple of the live rate."""
+
+    rate_per_s: int
+    live_s: float
+    away_s: float
+    catch_up_at_least: float
+    connector_peak_mb: float
+    archive_duplicates: int
+    frames_unaccounted: int
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    return tomllib.loads(FILE.read_text())
+
+
+def load(row: str, kind: type[T]) -> T:
+    """Return a row's numbers. Raises LookupError or msgspec.ValidationError, so that its test cannot even load."""
+    table = _tables().get(row)
+    if table is None:
+        raise LookupError(f"{FILE.name} has no [{row}]: a chaos row without a target proves nothing")
+    return msgspec.convert(table, kind)
