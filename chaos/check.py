@@ -1,43 +1,53 @@
 """The invariant checker: what was sent, what was kept, what was archived, and whether they agree.
 
-Input is only what outsiders can see: the exchange's ledger, the store's objects and manifests.
+Input is only what outsiders can see: the exchange's ledger, the store's objects and manifests, the stream.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
+import trio
 from msgspec import Struct, field
 
+from chaos.ledger import compare
 from ssmd.actors.sealer import Manifest
-from ssmd.codec import blocks
-from ssmd.model import EVENT_TYPES, Event, message_id
+from ssmd.bus.base import BusDialer
+from ssmd.clock import NS_PER_S, minute_of
+from ssmd.codec import blocks, marketdata
+from ssmd.errors import BadRecord
+from ssmd.model import EVENT_TYPES, Event, EventType, message_id, type_of
 from ssmd.protocols.coverage import Gap
-from ssmd.records import Connected, Record
-from ssmd.reprocess import archived_events, normalize, raw_keys, raw_records
+from ssmd.records import Record
+from ssmd.reprocess import normalize, raw_keys, raw_records
 from ssmd.store.base import Store
+from ssmd.store.keys import NormalizedKey, RawKey, normalized_prefix, raw_prefix
 
-SLACK_NS = 50_000_000
-"""Between the ledger's and the connector's stamp of the same moment lie two processes and a socket."""
+MAX_OBJECT_BYTES = 4 << 30
+FETCH_LIMIT = 1_000
+FETCH_WITHIN_S = 5.0
 
 
 class Verdict(Struct):
-    """Every list is empty and every count zero when all is well; figures are for people."""
+    """No problems and every count of `unaccounted` and `duplicates` zero when all is well; the rest is for people."""
 
     sent: int = 0
     kept: int = 0
     in_gaps: int = 0
+    unaccounted: int = 0
     gaps: int = 0
+    longest_gap_s: float = 0.0
+    objects: int = 0
     archived: int = 0
     duplicates: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        return not self.problems and not self.duplicates
+        return not self.problems and not self.duplicates and not self.unaccounted
 
     def text(self) -> str:
         figures = f"sent {self.sent} = kept {self.kept} + in {self.gaps} recorded gaps {self.in_gaps}; "
@@ -45,37 +55,39 @@ class Verdict(Struct):
         return figures + "".join(f"\n  problem: {problem}" for problem in self.problems[:10])
 
 
-class LedgerLine(Struct):
-    conn: int
-    n: int
-    sent_ns: int
-    withheld: bool
-    frame: str
-
-
-async def raw_of(store: Store, feed: str) -> list[Record]:
-    """Return every stored raw record in the order of capture."""
-    records: list[Record] = []
-    for key in await raw_keys(store, feed):
-        async for block in raw_records(store, key):
-            records.extend(block)
-    return records
-
-
 async def check(store: Store, feed: str, ledger: Path | None = None, version: str = "v1") -> Verdict:
     """Compare everything with everything."""
     verdict = Verdict()
-    records = await raw_of(store, feed)
-    manifests = await manifests_of(store, feed, verdict)
+    records = await raw_of(store, feed, verdict)
     verdict.kept = sum(record.note is None for record in records)
     check_order(records, verdict)
-    gaps = {(gap.from_ns, gap.reason, gap.symbols): gap for manifest in manifests for gap in manifest.gaps}
-    closed = {key: gap for key, gap in gaps.items() if gap.to_ns is not None}
+    gaps = gaps_of(await manifests_of(store, feed, verdict))
     verdict.gaps = len(gaps)
+    verdict.longest_gap_s = max(((gap.to_ns or gap.from_ns) - gap.from_ns for gap in gaps), default=0) / NS_PER_S
     if ledger is not None:
-        check_ledger(read_ledger(ledger), records, list((gaps | closed).values()), verdict)
+        found = compare(ledger, records, gaps)
+        verdict.sent, verdict.in_gaps, verdict.unaccounted = found.sent, found.in_gaps, found.unaccounted
+        verdict.problems += found.problems
     await check_archive(store, feed, version, records, verdict)
     return verdict
+
+
+# raw ---------------------------------------------------------------------------------------------------------
+
+
+async def raw_of(store: Store, feed: str, verdict: Verdict) -> list[Record]:
+    """Return every stored raw record in the order of capture; each lies in the object of its minute."""
+    records: list[Record] = []
+    for key in await raw_keys(store, feed):
+        first = len(records)
+        try:
+            async for block in raw_records(store, key):
+                records.extend(block)
+        except BadRecord as error:
+            verdict.problems.append(f"{key.key}: {error}")
+        if any(minute_of(record.recv_ns) != key.minute_ns for record in records[first:]):
+            verdict.problems.append(f"{key.key}: holds records of another minute")
+    return records
 
 
 def check_order(records: Sequence[Record], verdict: Verdict) -> None:
@@ -94,18 +106,15 @@ def check_order(records: Sequence[Record], verdict: Verdict) -> None:
 async def manifests_of(store: Store, feed: str, verdict: Verdict) -> list[Manifest]:
     """Return the manifests in order; each must match its object and name the one before."""
     manifests, previous = [], None
-    for key in await raw_keys(store, feed):
-        text = await store.read(key.manifest)
-        body = await store.read(key.key)
+    keys = await raw_keys(store, feed)
+    await _check_no_lone_manifest(store, feed, keys, verdict)
+    for key in keys:
+        text, body = await store.read(key.manifest), await store.read(key.key)
         if text is None or body is None:
             verdict.problems.append(f"{key.key} has no manifest")
             continue
         manifest = msgspec.json.decode(text, type=Manifest)
-        if manifest.sha256 != sha256(body).hexdigest() or manifest.stored_bytes != len(body):
-            verdict.problems.append(f"{key.key}: manifest and object differ")
-        lines = blocks.decompress(body, 4 << 30).count(b"\n")
-        if manifest.frames + manifest.events != lines:
-            verdict.problems.append(f"{key.key}: {lines} lines, manifest says {manifest.frames + manifest.events}")
+        _check_manifest(key, manifest, body, verdict)
         if manifest.previous_sha256 != previous:
             verdict.problems.append(f"{key.key}: the chain of manifests is broken")
         previous = sha256(text).hexdigest()
@@ -113,80 +122,111 @@ async def manifests_of(store: Store, feed: str, verdict: Verdict) -> list[Manife
     return manifests
 
 
-def read_ledger(path: Path) -> Iterator[LedgerLine]:
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield LedgerLine(**json.loads(line))
+async def _check_no_lone_manifest(store: Store, feed: str, keys: Sequence[RawKey], verdict: Verdict) -> None:
+    expected = {name for key in keys for name in (key.key, key.manifest)}
+    found = {meta.key for meta in await store.list(raw_prefix(feed))}
+    verdict.problems += [f"{name} belongs to no object" for name in sorted(found - expected)]
 
 
-def check_ledger(
-    ledger: Iterable[LedgerLine], records: Sequence[Record], gaps: Sequence[Gap], verdict: Verdict
-) -> None:
-    """Every frame sent was kept byte for byte, or lies in a recorded gap; nothing was kept that was not sent."""
-    kept: dict[str, list[str]] = {}
-    for record in records:
-        if isinstance(record.note, Connected):
-            kept.setdefault(record.conn, [])
-        if record.note is None:
-            kept[record.conn].append(record.frame or record.text or "")
-    sent: dict[int, list[LedgerLine]] = {}
-    for line in ledger:
-        sent.setdefault(line.conn, []).append(line)
-    remaining = list(kept.items())
-    for conn, lines in sorted(sent.items()):
-        frames = [line for line in lines if not line.withheld]
-        verdict.sent += len(frames)
-        # A connection that ended before its first record reached the disk has no name in the raw data.
-        name, got = remaining[0] if remaining else ("", [])
-        if got and frames and got[0] != frames[0].frame:
-            name, got = "", []
-        elif remaining:
-            remaining.pop(0)
-        _check_connection(name or f"#{conn}", frames, got, gaps, verdict)
-    if any(frames for _, frames in remaining):
-        verdict.problems.append(f"connections kept that were never served: {[name for name, _ in remaining]}")
-
-
-def _check_connection(
-    name: str, sent: Sequence[LedgerLine], got: Sequence[str], gaps: Sequence[Gap], verdict: Verdict
-) -> None:
-    same = next((i for i, (line, frame) in enumerate(zip(sent, got, strict=False)) if line.frame != frame), None)
-    if same is not None:
-        verdict.problems.append(f"{name}: frame {same} differs: sent {sent[same].frame[:80]} kept {got[same][:80]}")
+def _check_manifest(key: RawKey, manifest: Manifest, body: bytes, verdict: Verdict) -> None:
+    if manifest.sha256 != sha256(body).hexdigest() or manifest.stored_bytes != len(body):
+        verdict.problems.append(f"{key.key}: manifest and object differ")
         return
-    if len(got) > len(sent):
-        verdict.problems.append(f"{name}: {len(got)} frames kept, {len(sent)} sent")
-    for line in sent[len(got) :]:
-        if any(gap.from_ns - SLACK_NS <= line.sent_ns <= (gap.to_ns or 1 << 63) + SLACK_NS for gap in gaps):
-            verdict.in_gaps += 1
-        else:
-            verdict.problems.append(f"{name}: frame {line.n} is neither kept nor in a gap: {line.frame[:80]}")
+    content = blocks.decompress(body, MAX_OBJECT_BYTES)
+    lines = content.count(b"\n")
+    if (manifest.frames + manifest.events, manifest.raw_bytes) != (lines, len(content)):
+        verdict.problems.append(f"{key.key}: {lines} lines, manifest says {manifest.frames + manifest.events}")
+    if (manifest.key, manifest.minute) != (key.key, key.minute_ns):
+        verdict.problems.append(f"{key.key}: the manifest is about {manifest.key}")
+
+
+def gaps_of(manifests: Sequence[Manifest]) -> list[Gap]:
+    """Return each gap once: a later manifest tells the end of one that an earlier manifest shows open."""
+    gaps = {gap for manifest in manifests for gap in manifest.gaps}
+    closed = [gap for gap in gaps if gap.to_ns is not None]
+    for gap in gaps - set(closed):
+        ended = {
+            s for other in closed if (other.from_ns, other.reason) == (gap.from_ns, gap.reason) for s in other.symbols
+        }
+        if still_open := set(gap.symbols) - ended:
+            closed.append(Gap(gap.from_ns, None, gap.reason, tuple(sorted(still_open))))
+    return sorted(closed, key=lambda gap: gap.from_ns)
+
+
+# archive -----------------------------------------------------------------------------------------------------
 
 
 async def check_archive(store: Store, feed: str, version: str, records: Sequence[Record], verdict: Verdict) -> None:
     """The archive holds exactly what normalizing the stored raw data again gives, each event once, in order."""
-    expected: dict[str, list[Event]] = {kind: [] for kind in EVENT_TYPES}
+    expected: dict[EventType, dict[str, Event]] = {kind: {} for kind in EVENT_TYPES}
     for event in normalize(feed, version, records):
-        expected[type(event).__name__.lower()].append(event)
+        expected[type_of(event)][message_id(event)] = event
     for kind in EVENT_TYPES:
-        got = await archived_events(store, version, feed, kind)
+        got = await archived(store, normalized_prefix(version, feed, kind), verdict)
         ids = Counter(message_id(event) for event in got)
         verdict.archived += len(got)
         verdict.duplicates += sum(count - 1 for count in ids.values())
-        wanted = {message_id(event): through_floats(event) for event in expected[kind]}
-        missing, extra = wanted.keys() - ids.keys(), ids.keys() - wanted.keys()
-        if missing or extra:
-            verdict.problems.append(
-                f"{kind}: {len(missing)} missing {sorted(missing)[:3]}, {len(extra)} too many {sorted(extra)[:3]}"
-            )
-        different = [i for event in got if (i := message_id(event)) in wanted and event != wanted[i]]
-        if different:
-            verdict.problems.append(f"{kind}: {len(different)} differ in content, first {different[0]}")
+        _check_same(kind, expected[kind], got, verdict)
+
+
+async def archived(store: Store, prefix: str, verdict: Verdict) -> list[Event]:
+    """Return what the objects hold; each in order, of its own series and minute, each part on top of an earlier one."""
+    events: list[Event] = []
+    keys = {meta.key for meta in await store.list(prefix)}
+    for name in sorted(keys):
+        key = NormalizedKey.parse(name)
+        try:
+            body = blocks.decompress(await store.read(name) or b"", MAX_OBJECT_BYTES)
+            got = list(marketdata.decode_many(key.type, body))
+        except BadRecord as error:
+            verdict.problems.append(f"{name}: {error}")
+            continue
+        if any(_place(one) >= _place(two) for one, two in pairwise(got)):
+            verdict.problems.append(f"{name}: events are not in order")
+        if any((event.symbol, minute_of(event.recv_ns)) != (key.symbol, key.minute_ns) for event in got):
+            verdict.problems.append(f"{name}: holds events of another series or minute")
+        if key.part and msgspec.structs.replace(key, part=key.part - 1).key not in keys:
+            verdict.problems.append(f"{name}: the part before it is missing")
+        events += got
+    verdict.objects += len(keys)
+    return events
+
+
+def _place(event: Event) -> tuple[int, str, int, int]:
+    return event.recv_ns, event.conn, event.seq, event.n
+
+
+def _check_same(kind: EventType, wanted: dict[str, Event], got: Sequence[Event], verdict: Verdict) -> None:
+    ids = {message_id(event) for event in got}
+    missing, extra = sorted(wanted.keys() - ids), sorted(ids - wanted.keys())
+    if missing or extra:
+        verdict.problems.append(f"{kind}: {len(missing)} missing {missing[:3]}, {len(extra)} too many {extra[:3]}")
+    different = [i for event in got if (i := message_id(event)) in wanted and event != through_floats(wanted[i])]
+    if different:
+        verdict.problems.append(f"{kind}: {len(different)} differ in content, first {different[0]}")
 
 
 def through_floats(event: Event) -> Event:
     """Return the event as the archive gives it back: prices and sizes as the shortest text of a Float64."""
-    from ssmd.codec import marketdata
+    return marketdata.decode(type_of(event), marketdata.encode(event))
 
-    return marketdata.decode(type(event).__name__.lower(), marketdata.encode(event))
+
+# stream ------------------------------------------------------------------------------------------------------
+
+
+async def check_stream(dialer: BusDialer, store: Store, feed: str, verdict: Verdict, version: str = "v1") -> int:
+    """Read the whole stream; it holds what the archive holds. Return how often it holds something twice."""
+    in_stream: Counter[str] = Counter()
+    async with (
+        dialer.connect() as bus,
+        bus.consume("marketdata", f"checker-{trio.current_time():.0f}", f"md.{feed}.>") as consumer,
+    ):
+        while messages := await consumer.fetch(FETCH_LIMIT, FETCH_WITHIN_S):
+            in_stream.update(message.message_id for message in messages)
+            if not messages[-1].pending:
+                break
+    stored = {message_id(event) for event in await archived(store, normalized_prefix(version, feed), Verdict())}
+    missing, extra = stored - in_stream.keys(), in_stream.keys() - stored
+    if missing or extra:
+        verdict.problems.append(f"stream: {len(missing)} of the archive missing, {len(extra)} not in the archive")
+    return sum(count - 1 for count in in_stream.values())
