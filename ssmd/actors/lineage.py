@@ -1,7 +1,6 @@
 """Names of connections, and which one came before; kept by the tree, so that it survives a session's crash."""
 
 import string
-from collections.abc import Sequence
 from typing import Final
 
 from ssmd.records import Predecessor
@@ -27,11 +26,9 @@ class Link:
 class Lineage:
     """Connection names of one connector: `<boot>-<slot>-<count>`, unique over restarts of the process."""
 
-    def __init__(self, boot_ns: int, orphans: Sequence[Predecessor] = ()) -> None:
-        """orphans: connections of a dead process that the journal shows without an end."""
+    def __init__(self, boot_ns: int) -> None:
         self._boot = _base36(boot_ns // 1_000_000)
         self._count = 0
-        self._orphans = {slot_of(orphan.conn): orphan for orphan in orphans}
         self._links: dict[int, Link] = {}
 
     def begin(self, slot: int) -> Link:
@@ -44,7 +41,7 @@ class Lineage:
     def _predecessor(self, slot: int) -> Predecessor | None:
         last = self._links.get(slot)
         if last is None:
-            return self._orphans.get(slot)
+            return None
         if last.next_seq == 0:
             return last.after  # it never got as far as a record
         return Predecessor(last.conn, last.next_seq - 1, last.last_ns)

@@ -1,24 +1,34 @@
-"""What an earlier process left in the journal besides frames: connections that a new one follows."""
-
-from itertools import islice
+"""What a dead process left in the journal besides frames: connections without an end. They get one."""
 
 from ssmd.codec import raw
 from ssmd.journal.journal import Journal
-from ssmd.records import Connected, Predecessor, Record
+from ssmd.records import Disconnected, Lost, Record
 
 LOOK_BACK_SEGMENTS = 2
-"""A live connection writes at least a heartbeat a minute, so older segments cannot hide one."""
+"""A live connection gets a heartbeat within a minute, so older segments cannot hide one."""
 
 
-def orphans(journal: Journal) -> list[Predecessor]:
-    """Return the last record of each connection that no later one names as its predecessor."""
+def end_orphans(journal: Journal) -> list[str]:
+    """Note the end of every connection that a dead process left open, behind its last record; return their names.
+
+    So the gap begins where the data ends, whoever captures these symbols from now on.
+    """
+    orphans = _orphans(journal)
+    for last in orphans:
+        seq = last.seq + 1
+        if journal.torn_bytes:
+            journal.append_note(last.conn, seq, Lost("torn_line", journal.torn_bytes))
+            seq += 1
+        journal.append_note(last.conn, seq, Disconnected("crash", "the process ended", last.recv_ns))
+    return [last.conn for last in orphans]
+
+
+def _orphans(journal: Journal) -> list[Record]:
+    """Return the last record of each connection that has no end."""
     last: dict[str, Record] = {}
-    superseded: set[str] = set()
-    for segment in reversed(list(islice(reversed(journal.segments), LOOK_BACK_SEGMENTS))):
+    for segment in list(journal.segments)[-LOOK_BACK_SEGMENTS:]:
         with (journal.directory / segment.name).open("rb") as file:
             for line in file:
                 record = raw.decode_line(line)
                 last[record.conn] = record
-                if isinstance(record.note, Connected) and record.note.after is not None:
-                    superseded.add(record.note.after.conn)
-    return [Predecessor(conn, end.seq, end.recv_ns) for conn, end in last.items() if conn not in superseded]
+    return [record for record in last.values() if not isinstance(record.note, Disconnected)]

@@ -27,12 +27,12 @@ from ssmd.environment.check import check_feed
 from ssmd.environment.spec import Environment, FeedEntry
 from ssmd.errors import ConfigError
 from ssmd.journal import Checkpoints, Cursor, Journal, JournalLimits
-from ssmd.journal.recovery import orphans
+from ssmd.journal.recovery import end_orphans
 from ssmd.log import get_logger
 from ssmd.protocols import exchange
 from ssmd.protocols.base import Exchange
 from ssmd.protocols.decoder import VERSIONS, Desync, decoder
-from ssmd.records import FeedConfig, Lost
+from ssmd.records import FeedConfig
 from ssmd.settings import Settings, parse_size
 from ssmd.store.base import Store
 from ssmd.store.objects import local_store
@@ -138,14 +138,13 @@ class Connector:
         self.config: Cell[FeedConfig] = Cell(entry.config())
         limits_of = self.exchange.limits
         self.budget = ConnectBudget(limits_of.connects_per_window, limits_of.connect_window_s)
-        self.lineage = Lineage(world.now(), orphans(self.journal))
-        self._note_torn_bytes()
+        self.lineage = Lineage(world.now())
+        self._recover()
 
-    def _note_torn_bytes(self) -> None:
-        if self.journal.torn_bytes:
-            metrics.TORN_BYTES.inc(self.journal.torn_bytes)
-            link = self.lineage.begin(0)
-            self.journal.append_note(link.conn, link.take_seq(), Lost("torn_line", self.journal.torn_bytes))
+    def _recover(self) -> None:
+        metrics.TORN_BYTES.inc(self.journal.torn_bytes)
+        for conn in end_orphans(self.journal):
+            get_logger(feed=self.spec.feed).warning("connection_ended_by_crash", conn=conn)
 
     def children(self) -> Sequence[ChildSpec]:
         return (

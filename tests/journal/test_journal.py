@@ -11,8 +11,8 @@ from ssmd.codec import raw
 from ssmd.errors import DiskFull
 from ssmd.journal import Journal, JournalLimits, JournalReader
 from ssmd.journal import journal as journal_module
-from ssmd.journal.recovery import orphans
-from ssmd.records import Connected, Disconnected, Predecessor, Record
+from ssmd.journal.recovery import end_orphans
+from ssmd.records import Connected, Disconnected, Lost, Record
 from tests.journal.conftest import START_NS
 
 
@@ -162,17 +162,32 @@ async def test_lines_appended_during_a_write_stay_for_the_next(journal):
     assert [r.seq for r in await drain(JournalReader(journal, None))] == list(range(15))
 
 
-async def test_the_connection_of_a_dead_process_is_an_orphan_until_a_later_one_names_it(journal, directory, clock):
+async def test_the_connection_of_a_dead_process_gets_its_end_behind_its_last_record(journal, directory, clock):
     journal.append_note("a-0-1", 0, Connected("ws://x"))
     fill(journal, 3, first=1, conn="a-0-1")
+    journal.append_note("a-1-2", 0, Connected("ws://x"))
+    journal.append_note("a-1-2", 1, Disconnected("drain"))
     await journal.write_pending(sync=True)
+    clock.forward(10)
     again = Journal(directory, JournalLimits(), clock)
-    (left,) = orphans(again)
-    assert (left.conn, left.seq) == ("a-0-1", 3)
-    again.append_note("b-0-1", 0, Connected("ws://x", Predecessor("a-0-1", 3, left.recv_ns)))
-    again.append_note("b-0-1", 1, Disconnected("drain"))
+    assert end_orphans(again) == ["a-0-1"]
     await again.write_pending(sync=True)
-    assert [o.conn for o in orphans(Journal(directory, JournalLimits(), clock))] == ["b-0-1"]
+    last = (await drain(JournalReader(again, None)))[-1]
+    assert (last.conn, last.seq, last.note) == ("a-0-1", 4, Disconnected("crash", "the process ended", START_NS))
+    assert end_orphans(Journal(directory, JournalLimits(), clock)) == []
+
+
+async def test_a_torn_line_is_noted_on_the_connection_it_belonged_to(journal, directory, clock):
+    journal.append_note("a-0-1", 0, Connected("ws://x"))
+    await journal.write_pending(sync=True)
+    with (directory / journal.segments[0].name).open("ab") as file:
+        file.write(b"half a line")
+    again = Journal(directory, JournalLimits(), clock)
+    end_orphans(again)
+    await again.write_pending(sync=True)
+    notes = [record.note for record in await drain(JournalReader(again, None))]
+    assert notes[1] == Lost("torn_line", 11)
+    assert isinstance(notes[2], Disconnected)
 
 
 def test_the_directory_is_made(tmp_path: Path, clock):
