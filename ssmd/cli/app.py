@@ -13,11 +13,9 @@ from ssmd.cli.cat import cat
 from ssmd.cli.run import run
 from ssmd.cli.simulate import simulate
 from ssmd.cli.up import up
-from ssmd.errors import ConfigError, Outage, RestartIntensityExceeded
+from ssmd.errors import ConfigError, Outage, RestartIntensityExceeded, SsmdError
 
-EXIT_USAGE: Final = 2
-EXIT_UNREACHABLE: Final = 5
-EXIT_GAVE_UP: Final = 70
+_CODES: Final = {ConfigError: 2, Outage: 5, RestartIntensityExceeded: 70, SsmdError: 1}
 
 _app = App(
     name="ssmd",
@@ -41,12 +39,8 @@ def app(tokens: "list[str] | None" = None) -> NoReturn:
 def _exit_code(command: Callable[[], object]) -> int:
     try:
         result = command()
-    except ConfigError as error:
-        return _fail(error, EXIT_USAGE)
-    except Outage as error:
-        return _fail(error, EXIT_UNREACHABLE)
-    except RestartIntensityExceeded as error:
-        return _fail(error, EXIT_GAVE_UP)
+    except (SsmdError, ExceptionGroup) as error:
+        return _say(error)
     except (KeyboardInterrupt, trio.Cancelled):
         return 130
     except BrokenPipeError:
@@ -54,6 +48,12 @@ def _exit_code(command: Callable[[], object]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _fail(error: Exception, code: int) -> int:
-    sys.stderr.write(f"error: {error}\n")
-    return code
+def _say(error: Exception) -> int:
+    """Print what went wrong in one line and return the exit code. What is no error of ours is a bug: raise it."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    for kind, code in _CODES.items():
+        if isinstance(error, kind):
+            sys.stderr.write(f"error: {error}\n")
+            return code
+    raise error

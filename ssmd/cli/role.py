@@ -22,6 +22,7 @@ def main() -> int:
     spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=trees.RoleSpec)
     log.configure(spec.settings.log.level, role=spec.title)
     try:
+        trees.claim(spec.data_path, spec.title)
         return trio.run(run_role, spec)  # noqa: TID251  # the entry of a role process
     except ConfigError as error:
         log.get_logger().error("config_error", error=str(error))

@@ -1,5 +1,6 @@
 """`ssmd up`: the whole system on one machine."""
 
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from ssmd.cli.options import DEFAULT_DATA_DIR, Config, DataDir, Env, parse_durat
 from ssmd.cli.summary import last_words, next_commands, summary
 from ssmd.environment import load as environment
 from ssmd.environment.spec import Environment
+from ssmd.errors import ConfigError
 
 DEMO_RATE = 200
 
@@ -46,10 +48,22 @@ async def up(  # noqa: PLR0913  # a command's options are its parameters
     log.configure(spec.settings.log.level if not is_terminal else "error", role="up")
     for path in trees.run_dir(data_dir).glob("*.metrics"):
         path.unlink()
+    trees.claim(data_dir, "up")
+    _need_free_port(nats_port)
     started_s = trio.current_time()
     code = await _run(spec, duration_s, Console() if is_terminal else None)
     _report(spec, trio.current_time() - started_s)
     return code
+
+
+def _need_free_port(port: int) -> None:
+    """Say now what the server would say only in its log, again and again."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigError(f"port {port} is taken; choose another with --nats-port, 0 takes any free one") from error
 
 
 def _simulator_words(loaded: Environment, more: str) -> tuple[str, ...]:

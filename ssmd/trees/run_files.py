@@ -1,5 +1,7 @@
 """Files under <data-dir>/run that tell other programs where a running system is."""
 
+import fcntl
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -8,6 +10,7 @@ import msgspec
 import trio
 from msgspec import Struct, field
 
+from ssmd.errors import ConfigError
 from ssmd.journal.files import read_file, replace_file
 
 LOOK_EVERY_S: Final = 0.02
@@ -29,6 +32,21 @@ def run_dir(data_dir: Path) -> Path:
     path = data_dir / "run"
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def claim(data_dir: Path, title: str) -> int:
+    """Make sure that this process alone runs `title` in the data directory; return the open lock.
+
+    The kernel frees it when the process ends, however it ends. Raises ConfigError when another one has it.
+    """
+    path = run_dir(data_dir) / f"{title.replace(':', '-')}.lock"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise ConfigError(f"another {title} runs in {data_dir}; stop it, or give another --data-dir") from error
+    return fd
 
 
 def write_run_file(path: Path, content: object) -> None:
