@@ -21,8 +21,8 @@ FETCH_LIMIT: Final = 1_000
 FETCH_WITHIN_S: Final = 1.0
 GRACE_NS: Final = 2 * NS_PER_S
 """How far a later message must be past a minute's end; several connections do not arrive in perfect order."""
-QUIET_GRACE_NS: Final = 5 * NS_PER_S
-"""A minute behind which nothing follows is closed this long after its end, if the stream holds nothing more."""
+QUIET_S: Final = 5.0
+"""A minute behind which nothing follows is closed by the clock, after the stream was silent for so long."""
 MAX_OBJECT_BYTES: Final = 256 << 20
 NEVER_NS: Final = 1 << 63
 
@@ -57,6 +57,7 @@ class Batcher:
         self._draining = False
         self._minutes: dict[int, Minute] = {}
         self._newest_ns = 0
+        self._arrived_s = 0.0
         self._last_stream_seq = 0
         self._acked_stream_seq = 0
 
@@ -81,11 +82,12 @@ class Batcher:
             messages = await consumer.fetch(FETCH_LIMIT, FETCH_WITHIN_S)
             for message in messages:
                 self._take(message)
+            self._arrived_s = trio.current_time() if messages else self._arrived_s
             is_all = not messages or messages[-1].pending == 0
             if self._draining and is_all:
                 await self._store_minutes(consumer, NEVER_NS)
                 return
-            await self._store_minutes(consumer, self._closed_before_ns(is_all=is_all))
+            await self._store_minutes(consumer, self._closed_before_ns())
             self._report_lag()
 
     def _take(self, message: Incoming) -> None:
@@ -103,13 +105,16 @@ class Batcher:
             self._minutes[minute_ns] = Minute(message.stream_seq)
         self._minutes[minute_ns].add(series, header, message.payload)
 
-    def _closed_before_ns(self, *, is_all: bool) -> int:
+    def _closed_before_ns(self) -> int:
         """Return the time before which no more messages are expected.
 
-        Record time decides. Only when the stream holds nothing more may the clock close the last minute.
+        Record time decides. Only a silent stream lets the clock close the last minute: while a connector catches up,
+        old minutes come in pieces, and the clock would cut each piece into a part of its own.
         """
         closed_ns = self._newest_ns - GRACE_NS
-        return max(closed_ns, self._now() - QUIET_GRACE_NS) if is_all else closed_ns
+        if trio.current_time() - self._arrived_s < QUIET_S:
+            return closed_ns
+        return max(closed_ns, self._now() - int(QUIET_S * NS_PER_S))
 
     def _report_lag(self) -> None:
         oldest_ns = min(self._minutes, default=self._now())

@@ -21,6 +21,7 @@ from ssmd.records import Configured, Connected, Disconnected, FeedConfig, Live, 
 from ssmd.supervisor import Cell, HealthBoard, Mailbox
 
 READ_DESYNCS: Final = 64
+SYMBOL_STATES: Final = ("live", "pending", "refused")
 
 
 class SessionLinks:
@@ -65,6 +66,7 @@ class Session:
         self._cause = ExchangeDown("crash")
         self._last_frame_s = 0.0
         self._wake = trio.Event()
+        self._shown: dict[str, int] = {}
         self._frames = metrics.FRAMES_RECEIVED.labels(self._feed)
         self._bytes = metrics.BYTES_RECEIVED.labels(self._feed)
         self._last_frame = metrics.LAST_FRAME.labels(self._feed)
@@ -105,8 +107,8 @@ class Session:
         link = self._links.lineage.begin(self._place.slot)
         self._log = get_logger(feed=self._feed, actor="session", conn=link.conn)
         self._link = link
-        self._open()
         try:
+            self._open()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send_due, connection)
                 nursery.start_soon(self._follow_config)
@@ -131,6 +133,7 @@ class Session:
     def _close(self) -> None:
         link, cause = self._link, self._cause
         metrics.CONNECTED.labels(self._feed).dec()
+        self._show_symbols(0, 0, 0)
         metrics.DISCONNECTS.labels(self._feed, cause.reason).inc()
         self._note(Disconnected(cause.reason, cause.detail, link.last_ns))
         self._place.board.check(self._check_name).fail(str(cause))
@@ -173,8 +176,13 @@ class Session:
                 self._note(Refused(symbol, change.channel, change.reason))
                 self._log.warning("symbol_refused", symbol=symbol, channel=change.channel, reason=change.reason)
         states = self._subscriptions
-        for state, names in (("live", states.live), ("pending", states.pending), ("refused", states.refused)):
-            metrics.SYMBOLS.labels(self._feed, state).set(len(names))
+        self._show_symbols(len(states.live), len(states.pending), len(states.refused))
+
+    def _show_symbols(self, *counts: int) -> None:
+        """Show how many symbols are live, pending and refused here; other sessions of the feed add theirs."""
+        for state, count in zip(SYMBOL_STATES, counts, strict=True):
+            metrics.SYMBOLS.labels(self._feed, state).inc(count - self._shown.get(state, 0))
+            self._shown[state] = count
 
     def _symbols_of(self, names: Sequence[str]) -> tuple[str, ...]:
         known = {entry.name: entry.symbol for entry in self._config.symbols}
@@ -218,6 +226,7 @@ class Session:
             return
         self._note(Resync(desync.symbol, desync.reason, desync.from_ns))
         self._subscriptions.resync(desync.name, self._exchange.book_channel, trio.current_time())
+        self._apply_changes(())
         self._wake.set()
 
     async def _send_due(self, connection: Connection) -> None:

@@ -92,7 +92,10 @@ async def _run(spec: trees.UpSpec, duration_s: float, console: Console | None) -
         if console is not None:
             beside.start_soon(live.show, system, console)
 
-    await trees.run_tree(tree, go_on)
+    try:
+        await trees.run_tree(tree, go_on)
+    finally:
+        system.withdraw()
     return 0
 
 

@@ -68,6 +68,7 @@ class System:
         self.ops: dict[str, str] = {}
         self.pids: dict[str, int] = {"up": os.getpid()}
         self._run_dir = run_dir(spec.data_dir)
+        self.withdraw()
 
     def tree(self) -> Supervisor:
         """Return the whole system under one supervisor."""
@@ -76,6 +77,11 @@ class System:
 
     def endpoints(self) -> Endpoints:
         return Endpoints(os.getpid(), self.nats_url, ops=dict(self.ops), exchange=self.exchange_url)
+
+    def withdraw(self) -> None:
+        """Remove what tells where things run: nothing does, or not yet."""
+        for name in ("endpoints.json", "processes.json"):
+            (self._run_dir / name).unlink(missing_ok=True)
 
     def publish_endpoints(self) -> None:
         """Write endpoints.json: everything is ready."""
