@@ -91,6 +91,7 @@ class FakeTransport:
 
     @asynccontextmanager
     async def connect(self, url: str, max_frame_bytes: int) -> AsyncIterator[_Connection]:
+        del url, max_frame_bytes
         await trio.lowlevel.checkpoint()
         far = self._next.pop(0) if self._next else FakeExchange()
         self.opened.append(far)

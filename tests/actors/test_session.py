@@ -1,12 +1,14 @@
 import json
+from itertools import pairwise
 
 import pytest
 import trio
 from msgspec.structs import replace
 
+from ssmd import metrics
 from ssmd.errors import ExchangeDown
 from ssmd.protocols.decoder import Desync
-from ssmd.records import Configured, Connected, Disconnected, Live, Refused, Resync
+from ssmd.records import Configured, Connected, Disconnected, FeedConfig, Live, Refused, Resync
 from ssmd.supervisor import Backoff, ChildSpec, Strategy, Supervisor
 from tests.actors.fakes import BTC, ETH, HEARTBEAT, SOL, Bench, FakeExchange, FakeTransport, acknowledge, never
 
@@ -69,10 +71,14 @@ async def test_heartbeats_keep_a_quiet_connection(bench, far, autojump_clock):
 
 async def test_heartbeats_without_any_ack_are_not_enough(bench, far, autojump_clock):
     far.answer = never
-    with pytest.raises(BaseExceptionGroup) as caught:
+
+    async def run_with_heart() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(far.heart)
             await bench.session().run()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await run_with_heart()
     assert leaf(caught.value).reason == "no_ack"
     assert trio.current_time() == pytest.approx(10, abs=1)
 
@@ -187,10 +193,10 @@ async def test_reconnects_are_paced_never_give_up_and_name_their_predecessor(tmp
     with trio.move_on_after(900):
         await Supervisor("sessions", Strategy.ONE_FOR_ONE, [spec]).run()
     assert len(transport.opened) >= 30
-    waits_s = [b - a for a, b in zip(transport.opened_at_s, transport.opened_at_s[1:], strict=False)]
+    waits_s = [b - a for a, b in pairwise(transport.opened_at_s)]
     assert max(waits_s[:30]) <= 36 + 0.1
     connected = [(r.conn, r.note.after) for r in await bench.records() if isinstance(r.note, Connected)]
-    for (conn, _), (_, after) in zip(connected, connected[1:], strict=False):
+    for (conn, _), (_, after) in pairwise(connected):
         assert after.conn == conn
 
 
@@ -210,16 +216,46 @@ async def test_a_garbage_frame_keeps_the_socket(bench, far, autojump_clock):
     assert [r.text for r in await bench.records() if r.text is not None] == ["not json \n at all"]
 
 
-async def test_a_crash_leaves_a_note_and_the_next_connection_knows_it(bench, far, autojump_clock):
+async def test_a_crash_leaves_a_note_and_nothing_in_the_gauges(bench, far, autojump_clock):
+    open_before = gauge(metrics.CONNECTED)
+    far.answer = lambda _message: 1 / 0
+    with pytest.raises(BaseExceptionGroup):
+        await bench.session().run()
+    assert (await bench.notes())[-1].reason == "crash"
+    assert gauge(metrics.CONNECTED) == open_before
+
+
+async def test_a_session_that_breaks_while_it_opens_is_noted_and_the_next_one_goes_on(bench, far, autojump_clock):
+    """Mutant: open outside of the try; the crash then left the connection counted as open for good."""
+    open_before = gauge(metrics.CONNECTED)
     bench.config.set(None)  # a bug: the session will break on it
     with pytest.raises(AttributeError):
         await bench.session().run()
-    bench.config.set(replace_config(bench))
+    assert gauge(metrics.CONNECTED) == open_before
+    bench.config.set(FeedConfig(symbols=(BTC, ETH)))
     await run_for(bench, 2, far)
     assert HEARTBEAT in [r.frame for r in await bench.records()]
 
 
-def replace_config(bench: Bench):
-    from ssmd.records import FeedConfig
+def gauge(metric, *labels: str) -> float:
+    return metric.labels("kraken", *labels)._value.get()
 
-    return FeedConfig(symbols=(BTC, ETH))
+
+async def test_the_symbol_gauges_count_this_connection_only_while_it_is_open(bench, far, autojump_clock):
+    """Mutants: set() instead of inc(), and no zero at the end: shards hid each other, a dead feed looked live."""
+    before = [gauge(metrics.SYMBOLS, state) for state in ("live", "pending", "refused")]
+    metrics.SYMBOLS.labels("kraken", "live").inc(5)  # another shard's
+    seen = []
+
+    async def look() -> None:
+        await trio.sleep(3)
+        seen.append(gauge(metrics.SYMBOLS, "live") - before[0])
+
+    with trio.move_on_after(4):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(far.heart)
+            nursery.start_soon(look)
+            await bench.session().run()
+    assert seen == [5 + 2]
+    metrics.SYMBOLS.labels("kraken", "live").dec(5)
+    assert [gauge(metrics.SYMBOLS, state) for state in ("live", "pending", "refused")] == before
