@@ -1,0 +1,13 @@
+"""Each single actor crashes, in turn, at random moments: the others go on."""
+
+from pathlib import Path
+
+from chaos.actors import crash_in_turn
+from chaos.rows import Row
+from chaos.targets import Recovery, load
+
+TARGET = load("actor_crashed", Recovery)
+
+
+async def test_actor_crashed(row: Row, tmp_path: Path) -> None:
+    await crash_in_turn(row, tmp_path, TARGET, (0.2, 2.0))
