@@ -7,10 +7,11 @@ import trio
 
 from ssmd import metrics
 from ssmd.actors.minute import Identity, Item, Minute, Series
+from ssmd.blocking import Blocking, in_thread
 from ssmd.bus.base import BusDialer, Consumer, Incoming, StreamSpec
 from ssmd.clock import NS_PER_MINUTE, NS_PER_S, NowNs, minute_of, now_ns
 from ssmd.codec import blocks, marketdata
-from ssmd.errors import AlreadyStored, BadRecord
+from ssmd.errors import AlreadyStored, BadRecord, StoreDown
 from ssmd.log import get_logger
 from ssmd.model import EVENT_TYPES, EventType
 from ssmd.store.base import Store
@@ -28,14 +29,17 @@ NEVER_NS: Final = 1 << 63
 
 
 class ArchiveFeed:
-    """What is archived where: one feed's subjects into one version of the normalized archive."""
+    """What is archived where: one feed's subjects into one version of the normalized archive; packed by `blocking`."""
 
-    def __init__(self, feed: str, stream: StreamSpec, version: str) -> None:
+    def __init__(self, feed: str, stream: StreamSpec, version: str, blocking: Blocking = in_thread) -> None:
         self.feed = feed
         self.stream = stream
         self.version = version
+        self.blocking = blocking
         self.subject = f"md.{feed}.>"
         self.durable = f"archiver-{feed}"
+        self.probe = f"normalized/{version}/{feed}/probe"
+        """A key that holds nothing: asking for it tells whether the store answers."""
 
 
 class Batcher:
@@ -70,6 +74,7 @@ class Batcher:
                 await bus.ensure_stream(archive.stream)
                 async with bus.consume(archive.stream.name, archive.durable, archive.subject) as consumer:
                     self._check.ok()
+                    await self._probe_store()
                     await self._follow(consumer)
         finally:
             self._check.fail("not connected")
@@ -77,12 +82,22 @@ class Batcher:
     def drain(self) -> None:
         self._draining = True
 
+    async def _probe_store(self) -> None:
+        """Tell at the start whether the store answers; only storing needs that it does."""
+        try:
+            await self._store.head(self._archive.probe)
+        except StoreDown as error:
+            self._store_check.fail(str(error))
+        else:
+            self._store_check.ok()
+
     async def _follow(self, consumer: Consumer) -> None:
         while True:
             messages = await consumer.fetch(FETCH_LIMIT, FETCH_WITHIN_S)
             for message in messages:
                 self._take(message)
             self._arrived_s = trio.current_time() if messages else self._arrived_s
+            self._report_lag()  # before storing: while the store is away, nobody comes past it
             is_all = not messages or messages[-1].pending == 0
             if self._draining and is_all:
                 await self._store_minutes(consumer, NEVER_NS)
@@ -125,10 +140,18 @@ class Batcher:
     async def _store_minutes(self, consumer: Consumer, closed_before_ns: int) -> None:
         closed = sorted(m for m in self._minutes if m + NS_PER_MINUTE <= closed_before_ns)
         for minute_ns in closed:
-            for series, items in self._minutes[minute_ns].series():
-                await self._store_series(series, minute_ns, items)
+            await self._store_minute(minute_ns)
             del self._minutes[minute_ns]
         await self._acknowledge(consumer)
+
+    async def _store_minute(self, minute_ns: int) -> None:
+        try:
+            for series, items in self._minutes[minute_ns].series():
+                await self._store_series(series, minute_ns, items)
+        except StoreDown as error:
+            self._store_check.fail(str(error))
+            raise
+        self._store_check.ok()
 
     async def _acknowledge(self, consumer: Consumer) -> None:
         """Acknowledge everything in front of the oldest message that is still held."""
@@ -142,7 +165,7 @@ class Batcher:
         part = 0
         while items:
             key = NormalizedKey(archive.version, archive.feed, series.type, series.symbol, minute_ns, part)
-            body = await trio.to_thread.run_sync(_pack, items)
+            body = await self._archive.blocking(_pack, items)
             try:
                 await self._store.create(key.key, body)
             except AlreadyStored:
@@ -153,11 +176,10 @@ class Batcher:
             self._count(series, items, len(body))
             self._log.debug("object_stored", key=key.key, events=len(items))
             break
-        self._store_check.ok()
 
     async def _stored(self, key: NormalizedKey) -> set[Identity]:
         body = await self._store.read(key.key) or b""
-        return await trio.to_thread.run_sync(_identities, key.type, body)
+        return await self._archive.blocking(_identities, key.type, body)
 
     def _count(self, series: Series, items: Sequence[Item], size_bytes: int) -> None:
         feed = self._archive.feed
