@@ -24,6 +24,8 @@ class PublisherLinks:
         self.cursor = cursor
         self.checkpoints = checkpoints
         self.board = board
+        self.waiting_since_ns: int | None = None
+        """Receive time of the oldest record that waits for the bus; kept here so that an outage cannot hide it."""
 
 
 class Publisher:
@@ -46,6 +48,7 @@ class Publisher:
         """Publish until the outbox is closed and empty. Raises BusDown, an outage, with the cursor where it was."""
         task_status.started()
         check = self._links.board.check("nats")
+        self._show_waiting()
         try:
             async with self._dialer.connect() as bus:
                 await bus.ensure_stream(self._stream)
@@ -58,6 +61,14 @@ class Publisher:
     def drain(self) -> None:
         """Nothing to do: the normalizer closes the outbox behind its last batch."""
 
+    def _show_waiting(self) -> None:
+        """Let the lag rise from attempt to attempt: while the bus is away nobody comes to publish anything."""
+        links = self._links
+        if links.waiting_since_ns is None and links.outbox.statistics().used:
+            links.waiting_since_ns = self._now()
+        if links.waiting_since_ns is not None:
+            self._lag.set((self._now() - links.waiting_since_ns) / NS_PER_S)
+
     async def _follow(self, bus: Bus) -> None:
         while True:
             try:
@@ -67,12 +78,14 @@ class Publisher:
                 return
 
     async def _publish(self, bus: Bus, batches: Sequence[Batch]) -> None:
-        self._lag.set((self._now() - batches[0].oldest_ns) / NS_PER_S)
+        self._links.waiting_since_ns = batches[0].oldest_ns
+        self._show_waiting()
         for chunk, received_ns in _chunks(batches):
             done = await bus.publish(chunk)
             self._published.inc(done.stored)
             self._duplicates.inc(done.duplicates)
             self._observe(received_ns)
+        self._links.waiting_since_ns = None
         self._links.cursor.advance(batches[-1].position)
         self._lag.set((self._now() - batches[-1].oldest_ns) / NS_PER_S)
         self._save_cursor()
