@@ -25,10 +25,10 @@ _app = App(
     backend="trio",
     error_console=Console(stderr=True),
 )
-_app.command(up)
-_app.command(run)
-_app.command(simulate)
-_app.command(cat)
+_app.command(up, help_epilogue="")
+_app.command(run, help_epilogue="")
+_app.command(simulate, help_flags=[], version_flags=[])  # --help is for the simulator's own parser
+_app.command(cat, help_epilogue="")
 
 
 def app(tokens: "list[str] | None" = None) -> NoReturn:

@@ -24,7 +24,11 @@ def find(name: str) -> Path:
     for path in tried:
         if path.exists():
             return path
-    raise ConfigError(f"environment {name!r} not found; looked for {', '.join(map(str, tried))}")
+    known = sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml")})
+    raise ConfigError(
+        f"environment {name!r} not found; there are {', '.join(known) or 'none'}, or give a file such as ./my.yaml "
+        f"(looked for {', '.join(map(str, tried))})"
+    )
 
 
 def load(name: str) -> Environment:
