@@ -22,7 +22,7 @@ from ssmd.store.base import Store
 from ssmd.store.keys import RawKey
 
 STATE_FILE: Final = "sealed.json"
-BLOCK_BYTES: Final = 1 << 20
+BLOCK_BYTES: Final = 256 << 10
 
 
 class RecordName(Struct, frozen=True):

@@ -10,7 +10,7 @@ from ssmd import settings
 from ssmd.cli.options import DEFAULT_DATA_DIR, Config, DataDir, Env
 from ssmd.environment import load as environment
 from ssmd.errors import ConfigError
-from ssmd.trees import RoleName, RoleSpec, feed_entry, role_argv, run_dir, write_role_spec
+from ssmd.trees import RoleName, RoleSpec, feed_entry, role_argv, role_environment, run_dir, write_role_spec
 
 DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
 
@@ -31,7 +31,7 @@ def run(
     spec = _spec(role, env, feed, data_dir, config)
     argv = role_argv(write_role_spec(run_dir(data_dir), spec))
     # This process becomes the role: same pid, and nothing of the CLI stays in its memory.
-    os.execv(argv[0], argv)  # noqa: S606  # arguments of our own making, no shell
+    os.execve(argv[0], argv, role_environment())  # noqa: S606  # arguments of our own making, no shell
 
 
 def _spec(role: RoleName, env: str, feed: str, data_dir: Path, config: Path | None) -> RoleSpec:

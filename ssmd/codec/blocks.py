@@ -1,6 +1,7 @@
 """zstd for objects: the same bytes for the same content, and no more memory than allowed for foreign bytes."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -35,21 +36,21 @@ class Compressor:
         self._stream = zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True).compressobj(
             size=-1 if size_bytes is None else size_bytes
         )
-        self._done: list[bytes] = []
+        self._done = BytesIO()
 
     def write(self, data: bytes) -> None:
         self._written_bytes += len(data)
         if self._size_bytes is not None and self._written_bytes > self._size_bytes:
             raise ValueError(f"{self._written_bytes} bytes written, {self._size_bytes} were announced")
         for start in range(0, len(data), CHUNK_BYTES):
-            self._done.append(self._stream.compress(memoryview(data)[start : start + CHUNK_BYTES]))
+            self._done.write(self._stream.compress(memoryview(data)[start : start + CHUNK_BYTES]))
 
     def finish(self) -> bytes:
         """Return everything compressed; nothing can be written after that."""
         if self._size_bytes is not None and self._written_bytes != self._size_bytes:
             raise ValueError(f"{self._written_bytes} bytes written, {self._size_bytes} were announced")
-        self._done.append(self._stream.flush())
-        return b"".join(self._done)
+        self._done.write(self._stream.flush())
+        return self._done.getvalue()
 
 
 def compress(data: bytes, level: int = LEVEL) -> bytes:

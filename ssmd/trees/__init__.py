@@ -9,7 +9,7 @@ from ssmd.trees.role_spec import RoleName, RoleSpec
 from ssmd.trees.roles import World, archiver, connector, feed_entry, local_world, observe, role, stream_spec
 from ssmd.trees.run_files import Endpoints, claim, run_dir, wait_for_run_file, write_run_file
 from ssmd.trees.running import run_tree
-from ssmd.trees.system import System, UpSpec, role_argv, write_role_spec
+from ssmd.trees.system import System, UpSpec, role_argv, role_environment, write_role_spec
 
 __all__ = [
     "Endpoints",
@@ -26,6 +26,7 @@ __all__ = [
     "observe",
     "role",
     "role_argv",
+    "role_environment",
     "run_dir",
     "run_tree",
     "stream_spec",

@@ -20,7 +20,7 @@ from ssmd.actors.seeder import ConfigSeeder
 from ssmd.bus.nats import NatsDialer
 from ssmd.bus.server import ServerSettings, server_argv, wait_ready
 from ssmd.environment.spec import Environment
-from ssmd.settings import ExchangeSettings, NatsSettings, Settings, parse_size
+from ssmd.settings import ExchangeSettings, NatsSettings, Settings, environment_variables, parse_size
 from ssmd.supervisor import (
     Actor,
     Backoff,
@@ -162,7 +162,15 @@ class System:
 
     def _child(self, name: str, argv: Sequence[str], ready: Callable[[], Awaitable[None]]) -> ChildProcess:
         log = None if self.spec.log_dir is None else self.spec.log_dir / f"{name.replace(':', '-')}.log"
-        spec = ProcessSpec(name, tuple(argv), stdout=log, stderr=log, ready=ready, ready_within_s=READY_WITHIN_S)
+        spec = ProcessSpec(
+            name,
+            tuple(argv),
+            env=role_environment(),
+            stdout=log,
+            stderr=log,
+            ready=ready,
+            ready_within_s=READY_WITHIN_S,
+        )
         return ChildProcess(spec, partial(self._note_pid, name))
 
     def _note_pid(self, name: str, pid: int) -> None:
@@ -175,6 +183,14 @@ class System:
         if self.spec.simulator is None or not feed:
             return settings
         return replace(settings, **{feed: ExchangeSettings(ws_url=self.exchange_url)})
+
+
+def role_environment() -> dict[str, str]:
+    """Return the variables of a child: this process's, and an allocator that gives memory back.
+
+    glibc keeps an arena for each thread and what was freed in it; with one arena a connector stays 5 MB smaller.
+    """
+    return {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072", **environment_variables()}
 
 
 def role_argv(spec_file: Path) -> tuple[str, ...]:
