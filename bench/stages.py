@@ -83,7 +83,7 @@ async def journal(folder: Path, frames: list[str]) -> None:
     for start in range(0, len(frames), 64):
         for seq, frame in enumerate(frames[start : start + 64], start):
             target.append_frame("bench-0-1", seq, frame)
-        await target.write_pending(sync=False)
+        await target.write_pending()
     show("journal (append, written by 64)", "frame", cpu_s() - began, len(frames))
 
 

@@ -8,7 +8,7 @@ from ssmd import metrics
 from ssmd.journal import Journal
 from ssmd.settings import JournalSettings
 
-GATHER_SHARE: Final = 0.2
+GATHER_SHARE: Final = 0.1
 """The part of flush_ms spent on gathering a group; the rest is reserve for the disk."""
 
 
@@ -19,31 +19,32 @@ class RawWriter:
         self._journal = journal
         self._gather_s = settings.flush_ms * GATHER_SHARE / 1000
         self._sync_every_s = settings.fsync_ms / 1000
-        self._synced_s = 0.0
-        self._draining = trio.Event()
-        self._waiting: trio.CancelScope | None = None
+        self._scope = trio.CancelScope()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Write until drained. Raises DiskFull, an outage: the lines wait, sessions stall, nothing is lost."""
+        """Write until drained, then close the journal. Raises DiskFull, an outage: the lines wait, sessions stall."""
         task_status.started()
-        while not self._draining.is_set():
-            with trio.CancelScope() as self._waiting:
-                await self._journal.wait_pending()
-                await trio.sleep(self._gather_s)
-            await self._write()
-        await self._journal.write_pending(sync=True)
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._sync)
+                await self._write()
+        await self._journal.write_pending()
+        await self._journal.sync()
         self._journal.close()
 
     def drain(self) -> None:
-        self._draining.set()
-        if self._waiting is not None:
-            self._waiting.cancel()
+        self._scope.cancel()
 
     async def _write(self) -> None:
-        now_s = trio.current_time()
-        sync = now_s - self._synced_s >= self._sync_every_s
-        if sync:
-            self._synced_s = now_s
-        await self._journal.write_pending(sync=sync)
-        metrics.JOURNAL_PENDING.set(self._journal.pending_bytes)
-        metrics.JOURNAL_BACKLOG.set(self._journal.stored_bytes)
+        while True:
+            await self._journal.wait_pending()
+            await trio.sleep(self._gather_s)
+            await self._journal.write_pending()
+            metrics.JOURNAL_PENDING.set(self._journal.pending_bytes)
+            metrics.JOURNAL_BACKLOG.set(self._journal.stored_bytes)
+
+    async def _sync(self) -> None:
+        """Sync beside the writing: a slow disk must not hold back what only has to be written."""
+        while True:
+            await trio.sleep(self._sync_every_s)
+            await self._journal.sync()

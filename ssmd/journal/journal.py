@@ -74,7 +74,7 @@ class Journal:
         self._pending_bytes = 0
         self._closed_bytes = sum((directory / segment.name).stat().st_size for segment in self.segments)
         self._file: tuple[str, int] | None = None
-        self._unsynced = False
+        self._synced = self.written
         self._changed = trio.Event()
         self._closed = trio.Event()
         self._has_room = trio.Event()
@@ -135,10 +135,10 @@ class Journal:
                 await self._has_pending.wait()
             self._close_quiet_segment()
 
-    async def write_pending(self, *, sync: bool) -> int:
+    async def write_pending(self) -> int:
         """Write everything appended so far and show it to the readers; return the number of bytes.
 
-        sync: also make it survive a power cut. Raises DiskFull when the disk refuses; nothing is lost, call again.
+        Raises DiskFull when the disk refuses; nothing is lost, call again.
         The same bytes go to the same place again then, so a half-done write leaves no trace.
         """
         if self._closed_bytes >= self.limits.total_bytes:
@@ -147,10 +147,21 @@ class Journal:
         batches = [(block, b"".join(block.lines), len(block.lines)) for block in blocks]
         ordinal = self.tail.next
         try:
-            await self.blocking(self._write, [(b.name, b.offset, data) for b, data, _ in batches], sync)
+            await self.blocking(self._write, [(b.name, b.offset, data) for b, data, _ in batches])
         except OSError as error:
             raise DiskFull(f"journal {self.directory} refuses a write: {error}") from error
         return self._written(batches, ordinal)
+
+    async def sync(self) -> None:
+        """Make everything written so far survive a power cut; writing goes on meanwhile. Raises DiskFull."""
+        written = self.written
+        if written == self._synced:
+            return
+        try:
+            await self.blocking(_sync_file, self.directory / written.segment)
+        except OSError as error:
+            raise DiskFull(f"journal {self.directory} cannot be synced: {error}") from error
+        self._synced = written
 
     def _written(self, batches: "list[tuple[_Block, bytes, int]]", ordinal: int) -> int:
         size = 0
@@ -171,16 +182,12 @@ class Journal:
         self._has_room.set()
         return size
 
-    def _write(self, batches: list[tuple[str, int, bytes]], sync: bool) -> None:
+    def _write(self, batches: list[tuple[str, int, bytes]]) -> None:
         for name, offset, data in batches:
             fd = self._descriptor(name)
             view = memoryview(data)
             while view:
                 view = view[os.pwrite(fd, view, offset + len(data) - len(view)) :]
-            self._unsynced = True
-        if sync and self._file is not None and self._unsynced:
-            os.fsync(self._file[1])
-            self._unsynced = False
 
     def _descriptor(self, name: str) -> int:
         """Return the open segment's descriptor; a finished one is synced before it is let go."""
@@ -262,3 +269,12 @@ class Journal:
     def _announce_closed(self) -> None:
         self._closed.set()
         self._closed = trio.Event()
+
+
+def _sync_file(path: Path) -> None:
+    """Sync by a descriptor of its own: the writer may let go of its one at any time."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -119,7 +119,7 @@ class Bench:
         return Session(place, SessionLinks(self.journal, self.config, self.wishes, self.lineage, self.budget))
 
     async def records(self) -> list[Record]:
-        await self.journal.write_pending(sync=False)
+        await self.journal.write_pending()
         lines = b"".join((self.journal.directory / s.name).read_bytes() for s in self.journal.segments)
         return [raw.decode_line(line) for line in lines.splitlines()]
 

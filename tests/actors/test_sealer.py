@@ -33,7 +33,7 @@ class Rig:
     async def write(self, *frames: str, conn: str = "c-0-1", seq: int = 0) -> None:
         for number, frame in enumerate(frames, seq):
             self.journal.append_frame(conn, number, frame)
-        await self.journal.write_pending(sync=False)
+        await self.journal.write_pending()
 
     def manifest(self, key: str = MANIFEST_14_00) -> Manifest:
         return msgspec.json.decode(self.store.objects[key], type=Manifest)
@@ -197,7 +197,7 @@ async def test_a_disconnect_stays_an_open_gap_over_minutes_until_the_symbol_is_l
     await trio.sleep(61)
     for seq, note in enumerate([Connected("ws://x"), Configured(config), Live(("BTCUSD",))]):
         journal.append_note("c-0-2", seq, note)
-    await journal.write_pending(sync=False)
+    await journal.write_pending()
     journal.close()
     with trio.move_on_after(1):
         await rig.sealer().run()

@@ -34,7 +34,7 @@ async def drain(reader: JournalReader) -> list[Record]:
 
 async def test_frames_reach_the_segment_byte_for_byte_and_in_order(journal, directory):
     fill(journal, 5)
-    await journal.write_pending(sync=True)
+    await journal.write_pending()
     lines = (directory / journal.segments[0].name).read_bytes().splitlines()
     assert [raw.decode_line(line).frame for line in lines] == [frame(n) for n in range(5)]
 
@@ -45,7 +45,7 @@ async def test_nothing_is_readable_before_it_is_written(journal):
     with trio.move_on_after(0.01) as waiting:
         await reader.read(10)
     assert waiting.cancelled_caught
-    await journal.write_pending(sync=False)
+    await journal.write_pending()
     assert len(await reader.read(10)) == 3
 
 
@@ -59,14 +59,14 @@ async def test_a_new_minute_opens_a_new_segment_and_closes_the_old_one(journal, 
     fill(journal, 2)
     clock.forward(60)
     fill(journal, 2, first=2)
-    await journal.write_pending(sync=False)
+    await journal.write_pending()
     assert [s.name for s in journal.segments] == ["20251206T1400-0000.jsonl", "20251206T1401-0000.jsonl"]
     assert [s.name for s in journal.closed_segments()] == ["20251206T1400-0000.jsonl"]
 
 
 async def test_a_segment_with_unwritten_lines_is_not_closed(journal, clock):
     fill(journal, 2)
-    await journal.write_pending(sync=False)
+    await journal.write_pending()
     journal.append_frame("c", 2, frame(2))
     clock.forward(60)
     journal.append_frame("c", 3, frame(3))
@@ -76,7 +76,7 @@ async def test_a_segment_with_unwritten_lines_is_not_closed(journal, clock):
 async def test_a_quiet_minute_closes_without_another_frame(directory, autojump_clock):
     journal = Journal(directory, now=lambda: START_NS + int(trio.current_time() * NS_PER_S), blocking=inline)
     fill(journal, 1)
-    await journal.write_pending(sync=False)
+    await journal.write_pending()
     with trio.move_on_after(90):
         await journal.wait_pending()
     assert len(journal.closed_segments()) == 1
@@ -84,17 +84,17 @@ async def test_a_quiet_minute_closes_without_another_frame(directory, autojump_c
 
 async def test_a_restart_in_the_same_minute_opens_the_next_part(journal, directory, clock):
     fill(journal, 2)
-    await journal.write_pending(sync=True)
+    await journal.write_pending()
     journal.close()
     again = Journal(directory, JournalLimits(), clock)
     fill(again, 1, conn="c-0-2")
-    await again.write_pending(sync=True)
+    await again.write_pending()
     assert [s.part for s in again.segments] == [0, 1]
 
 
 async def test_a_torn_last_line_is_cut_off_and_counted(journal, directory, clock):
     fill(journal, 3)
-    await journal.write_pending(sync=True)
+    await journal.write_pending()
     path = directory / journal.segments[0].name
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"recv_ns":17650296000')
@@ -122,10 +122,10 @@ async def test_a_full_disk_loses_nothing_and_the_same_bytes_are_written_once(jou
 
     monkeypatch.setattr(journal_module.os, "pwrite", half_then_full)
     with pytest.raises(DiskFull):
-        await journal.write_pending(sync=False)
+        await journal.write_pending()
     monkeypatch.setattr(journal_module.os, "pwrite", real)
     fill(journal, 2, first=4)
-    await journal.write_pending(sync=False)
+    await journal.write_pending()
     lines = (directory / journal.segments[0].name).read_bytes().splitlines()
     assert [raw.decode_line(line).seq for line in lines] == list(range(6))
     assert journal.pending_bytes == 0
@@ -139,26 +139,26 @@ async def test_a_full_journal_stalls_the_session_and_a_write_wakes_it(directory,
     assert waiting.cancelled_caught
     async with trio.open_nursery() as nursery:
         nursery.start_soon(journal.room)
-        await journal.write_pending(sync=False)
+        await journal.write_pending()
 
 
 async def test_capture_stops_at_max_bytes_with_an_outage_not_with_a_loss(directory, clock):
     journal = Journal(directory, JournalLimits(total_bytes=150), clock)
     fill(journal, 2)
-    await journal.write_pending(sync=False)
+    await journal.write_pending()
     fill(journal, 1, first=2)
     with pytest.raises(DiskFull, match="max_bytes"):
-        await journal.write_pending(sync=False)
+        await journal.write_pending()
     assert journal.pending_bytes > 0
 
 
 async def test_lines_appended_during_a_write_stay_for_the_next(journal):
     fill(journal, 10)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: journal.write_pending(sync=True))
+        nursery.start_soon(journal.write_pending)
         await trio.lowlevel.checkpoint()
         fill(journal, 5, first=10)
-    await journal.write_pending(sync=False)
+    await journal.write_pending()
     assert [r.seq for r in await drain(JournalReader(journal, None))] == list(range(15))
 
 
@@ -167,11 +167,11 @@ async def test_the_connection_of_a_dead_process_gets_its_end_behind_its_last_rec
     fill(journal, 3, first=1, conn="a-0-1")
     journal.append_note("a-1-2", 0, Connected("ws://x"))
     journal.append_note("a-1-2", 1, Disconnected("drain"))
-    await journal.write_pending(sync=True)
+    await journal.write_pending()
     clock.forward(10)
     again = Journal(directory, JournalLimits(), clock)
     assert end_orphans(again) == ["a-0-1"]
-    await again.write_pending(sync=True)
+    await again.write_pending()
     last = (await drain(JournalReader(again, None)))[-1]
     assert (last.conn, last.seq, last.note) == ("a-0-1", 4, Disconnected("crash", "the process ended", START_NS))
     assert end_orphans(Journal(directory, JournalLimits(), clock)) == []
@@ -179,12 +179,12 @@ async def test_the_connection_of_a_dead_process_gets_its_end_behind_its_last_rec
 
 async def test_a_torn_line_is_noted_on_the_connection_it_belonged_to(journal, directory, clock):
     journal.append_note("a-0-1", 0, Connected("ws://x"))
-    await journal.write_pending(sync=True)
+    await journal.write_pending()
     with (directory / journal.segments[0].name).open("ab") as file:
         file.write(b"half a line")
     again = Journal(directory, JournalLimits(), clock)
     end_orphans(again)
-    await again.write_pending(sync=True)
+    await again.write_pending()
     notes = [record.note for record in await drain(JournalReader(again, None))]
     assert notes[1] == Lost("torn_line", 11)
     assert isinstance(notes[2], Disconnected)

@@ -13,7 +13,7 @@ async def test_a_reader_behind_the_tail_reads_from_disk_and_changes_over_without
     seen = []
     for start in range(0, 600, 100):
         fill(journal, 100, first=start)
-        await journal.write_pending(sync=False)
+        await journal.write_pending()
         if start % 200 == 0:
             seen += [entry.record.seq for entry in await reader.read(7)]
         clock.forward(31)
@@ -24,7 +24,7 @@ async def test_a_reader_behind_the_tail_reads_from_disk_and_changes_over_without
 async def test_a_reader_goes_on_behind_its_start(directory, clock):
     journal = Journal(directory, JournalLimits(), clock)
     fill(journal, 10)
-    await journal.write_pending(sync=True)
+    await journal.write_pending()
     fourth = (await JournalReader(journal, None).read(4))[-1].position
     again = Journal(directory, JournalLimits(), clock)
     assert [r.seq for r in await drain(JournalReader(again, fourth))] == list(range(4, 10))
@@ -33,11 +33,11 @@ async def test_a_reader_goes_on_behind_its_start(directory, clock):
 async def test_a_restart_reads_old_segments_then_new_ones(directory, clock):
     journal = Journal(directory, JournalLimits(), clock)
     fill(journal, 10)
-    await journal.write_pending(sync=True)
+    await journal.write_pending()
     again = Journal(directory, JournalLimits(), clock)
     reader = JournalReader(again, None)
     fill(again, 5, first=10)
-    await again.write_pending(sync=True)
+    await again.write_pending()
     assert [r.seq for r in await drain(reader)] == list(range(15))
 
 
@@ -52,7 +52,7 @@ async def test_an_empty_journal_is_waited_on(journal):
         nursery.start_soon(read)
         await trio.testing.wait_all_tasks_blocked()
         fill(journal, 1)
-        await journal.write_pending(sync=False)
+        await journal.write_pending()
     assert [entry.record.seq for entry in got] == [0]
 
 
@@ -61,7 +61,7 @@ async def test_a_record_longer_than_a_block_is_read_whole(directory, clock):
     long = '"' + "x" * 700_000 + '"'
     journal.append_frame("c", 0, long)
     fill(journal, 2, first=1)
-    await journal.write_pending(sync=False)
+    await journal.write_pending()
     records = await drain(JournalReader(journal, Position("", 0)))
     assert len(records[0].frame) == len(long)
     assert [record.seq for record in records] == [0, 1, 2]
@@ -79,9 +79,9 @@ async def test_any_mix_of_writes_rolls_and_slow_reads_gives_each_record_once(dir
         sent += count
         clock.forward(chance.choice([0, 0.1, 20, 61]))
         if chance.random() < 0.7:
-            await journal.write_pending(sync=False)
+            await journal.write_pending()
         if chance.random() < 0.5 and not reader.caught_up():
             seen += [entry.record.seq for entry in await reader.read(chance.randrange(1, 30))]
-    await journal.write_pending(sync=False)
+    await journal.write_pending()
     seen += [record.seq for record in await drain(reader)]
     assert seen == list(range(sent)), f"seed {seed}"
