@@ -6,7 +6,7 @@ from typing import Final
 import trio
 
 from ssmd import metrics
-from ssmd.actors.minute import Identity, Item, Minute, Series
+from ssmd.actors.minute import NEVER_NS, Identity, Item, Minute, Series
 from ssmd.blocking import Blocking, in_thread
 from ssmd.bus.base import BusDialer, Consumer, Incoming, StreamSpec
 from ssmd.clock import NS_PER_MINUTE, NS_PER_S, NowNs, minute_of, now_ns
@@ -25,7 +25,6 @@ GRACE_NS: Final = 2 * NS_PER_S
 QUIET_S: Final = 5.0
 """A minute behind which nothing follows is closed by the clock, after the stream was silent for so long."""
 MAX_OBJECT_BYTES: Final = 256 << 20
-NEVER_NS: Final = 1 << 63
 
 
 class ArchiveFeed:
@@ -132,7 +131,7 @@ class Batcher:
         return max(closed_ns, self._now() - int(QUIET_S * NS_PER_S))
 
     def _report_lag(self) -> None:
-        oldest_ns = min(self._minutes, default=self._now())
+        oldest_ns = min((minute.oldest_ns for minute in self._minutes.values()), default=self._now())
         metrics.ARCHIVER_LAG.set(max(0.0, (self._now() - oldest_ns) / NS_PER_S))
 
     # storing -------------------------------------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """What the archiver holds of one receive minute until the minute is over."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from msgspec import Struct
 
 from ssmd.codec.marketdata import Header
 from ssmd.model import EventType
+
+NEVER_NS: Final = 1 << 63
 
 Identity = tuple[str, int, int]
 """(conn, seq, n); the feed is the batcher's."""
@@ -37,9 +40,12 @@ class Minute:
 
     def __init__(self, first_stream_seq: int) -> None:
         self.first_stream_seq = first_stream_seq
+        self.oldest_ns = NEVER_NS
+        """The smallest receive time of its messages."""
         self._items: dict[Series, list[Item]] = {}
 
     def add(self, series: Series, header: Header, payload: bytes) -> None:
+        self.oldest_ns = min(self.oldest_ns, header.recv_ns)
         item = Item(header.recv_ns, header.conn, header.seq, header.n, payload)
         self._items.setdefault(series, []).append(item)
 

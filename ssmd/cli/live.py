@@ -6,6 +6,7 @@ from typing import Final
 import httpx
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -21,6 +22,7 @@ class FeedRow(Struct, frozen=True):
     """What the view shows of one feed. Counters are totals; the rate comes from two rows."""
 
     feed: str
+    at_s: float
     state: str
     symbols: int
     refused: int
@@ -30,7 +32,7 @@ class FeedRow(Struct, frozen=True):
     backlog_bytes: float
 
 
-def feed_row(feed: str, samples: Samples) -> FeedRow:
+def feed_row(feed: str, samples: Samples, at_s: float) -> FeedRow:
     def total(name: str, **labels: str) -> float:
         return samples.total(f"ssmd_connector_{name}", feed=feed, **labels)
 
@@ -41,10 +43,24 @@ def feed_row(feed: str, samples: Samples) -> FeedRow:
     else:
         state = "live" if live and not pending and not refused else "degraded"
     backlog = samples.total("ssmd_connector_journal_backlog_bytes")
-    gaps = int(total("disconnects_total") + total("resyncs_total"))
     return FeedRow(
-        feed, state, int(live), int(refused), total("frames_received_total"), total("lag_seconds"), gaps, backlog
+        feed,
+        at_s,
+        state,
+        int(live),
+        int(refused),
+        total("frames_received_total"),
+        total("lag_seconds"),
+        int(total("gaps_total")),
+        backlog,
     )
+
+
+def frames_per_s(before: FeedRow | None, row: FeedRow) -> float:
+    """Return the rate over the time that really passed; 0 where a restart set the counter back."""
+    if before is None or row.at_s <= before.at_s:
+        return 0.0
+    return max(0.0, row.frames - before.frames) / (row.at_s - before.at_s)
 
 
 async def show(system: System, console: Console) -> None:
@@ -54,11 +70,18 @@ async def show(system: System, console: Console) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         async with httpx.AsyncClient(timeout=REFRESH_S) as client:
             while True:
-                rows = [feed_row(feed, await _samples(client, system, f"connector:{feed}")) for feed in feeds]
+                rows = [await _look(client, system, feed, before.get(feed)) for feed in feeds]
                 archiver = await _samples(client, system, "archiver")
                 live.update(_screen(system, rows, before, archiver), refresh=True)
                 before = {row.feed: row for row in rows}
                 await trio.sleep(REFRESH_S)
+
+
+async def _look(client: httpx.AsyncClient, system: System, feed: str, before: FeedRow | None) -> FeedRow:
+    samples = await _samples(client, system, f"connector:{feed}")
+    if not samples and before is not None:
+        return replace(before, state="waiting")
+    return feed_row(feed, samples, trio.current_time())
 
 
 async def _samples(client: httpx.AsyncClient, system: System, role: str) -> Samples:
@@ -73,7 +96,7 @@ def _screen(system: System, rows: Sequence[FeedRow], before: dict[str, FeedRow],
         feeds.add_column(heading, justify="left" if heading == "feed" else "right")
     archive_lag_s = archiver.total("ssmd_archiver_lag_seconds")
     for row in rows:
-        rate = max(0.0, row.frames - before[row.feed].frames) / REFRESH_S if row.feed in before else 0.0
+        rate = frames_per_s(before.get(row.feed), row)
         symbols = f"{row.symbols}" + (f" (+{row.refused} refused)" if row.refused else "")
         feeds.add_row(
             f"{_MARKS[row.state]} {row.feed} {row.state}",

@@ -28,6 +28,9 @@ class Samples:
     def __add__(self, other: "Samples") -> "Samples":
         return Samples((*self._samples, *other._samples))
 
+    def __bool__(self) -> bool:
+        return bool(self._samples)
+
     def all(self, name: str) -> Iterable[Sample]:
         return (sample for sample in self._samples if sample.name == name)
 

@@ -38,9 +38,10 @@ def _feed_lines(feed: str, symbols: int, samples: Samples, took_s: float) -> Ite
     yield f"captured   {feed}: {connector('frames_received_total'):,} frames, {received}, {symbols} symbols, {took_s:.0f} s"
     verified, failed = connector("checksums_total", result="verified"), connector("checksums_total", result="failed")
     rejected, reconnects = connector("rejected_frames_total"), connector("websocket_reconnects_total")
+    gaps = connector("gaps_total")
     yield (
         f"quality    {feed}: {verified:,} book checksums verified, {failed:,} failed; "
-        f"{rejected:,} frames rejected; {reconnects:,} reconnects"
+        f"{rejected:,} frames rejected; {gaps:,} gaps recorded; {reconnects:,} reconnects"
     )
     archived = int(samples.total("ssmd_archiver_events_total", feed=feed))
     yield f"published  {feed}: {connector('events_published_total'):,} events; {archived:,} archived"

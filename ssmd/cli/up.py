@@ -92,6 +92,7 @@ async def _run(spec: trees.UpSpec, duration_s: float, console: Console | None) -
         if console is not None:
             beside.start_soon(live.show, system, console)
 
+    _say(f"starting   {spec.environment.name}, everything goes below {spec.data_dir}")
     try:
         await trees.run_tree(tree, go_on)
     finally:
