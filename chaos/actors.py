@@ -20,7 +20,16 @@ from ssmd.bus.nats import NatsDialer
 from ssmd.environment import load as environment
 from ssmd.settings import ExchangeSettings, Settings
 from ssmd.store.objects import local_store
-from ssmd.supervisor import ChildSpec, ChildState, HealthBoard, Intensity, Strategy, Supervisor, Surroundings
+from ssmd.supervisor import (
+    ChildHealth,
+    ChildSpec,
+    ChildState,
+    HealthBoard,
+    Intensity,
+    Strategy,
+    Supervisor,
+    Surroundings,
+)
 from ssmd.trees.roles import Connector
 
 STEADY = ("sealer", "publisher", "normalizer", "raw-writer", "symbol-watcher", "batcher-kraken")
@@ -60,25 +69,33 @@ class Mined:
         return {child.path.removeprefix("chaos/"): child.restarts for child in self.board.snapshot()}
 
     async def crash(self, name: str, random: Random) -> float:
-        """Crash an actor and return the seconds until it runs and events of new frames are published."""
+        """Crash an actor and return the seconds until events of new frames are published; wait until it runs."""
         watch, before = Stopwatch(), self.restarts()
         strike = name in STRIKABLE and random.random() < 0.5  # a coin
         (self.bombs[name].strike if strike else self.bombs[name].shake)()
 
-        async def is_back() -> bool:
-            child = next(child for child in self.board.snapshot() if child.path == f"chaos/{name}")
-            return child.restarts > before[name] and child.state is ChildState.RUNNING
+        async def is_broken() -> bool:
+            return self._child(name).state is not ChildState.RUNNING or self.restarts()[name] > before[name]
 
-        await until(is_back, LATE_S, f"{name} runs again")
+        await until(is_broken, LATE_S, f"{name} crashes")
         published = total(EVENTS)
 
         async def is_publishing() -> bool:
             return total(EVENTS) > published and total(LAG) < watch.elapsed_s
 
         await until(is_publishing, LATE_S, f"events are published after a crash of {name}")
+        back_s = watch.elapsed_s
+        await until(partial(self._runs_again, name, before[name]), LATE_S, f"{name} runs again")
         others = {path for path, count in self.restarts().items() if count != before.get(path, 0)} - {name}
         assert not others, f"a crash of {name} restarted {others}"
-        return watch.elapsed_s
+        return back_s
+
+    async def _runs_again(self, name: str, restarts: int) -> bool:
+        child = self._child(name)
+        return child.restarts > restarts and child.state is ChildState.RUNNING
+
+    def _child(self, name: str) -> ChildHealth:
+        return next(child for child in self.board.snapshot() if child.path == f"chaos/{name}")
 
 
 def total(name: str) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from chaos.rows import Row
+from ssmd import log
 
 SEED = int(os.environ.get("SSMD_CHAOS_SEED") or random.SystemRandom().randrange(2**31))
 ROWS: list[Row] = []
@@ -23,6 +24,7 @@ def row(request: pytest.FixtureRequest) -> Iterator[Row]:
     faulthandler.cancel_dump_traceback_later()  # a row takes minutes on purpose; every wait in it has a deadline
     one = Row(request.node.name.removeprefix("test_").partition("[")[0], SEED)
     ROWS.append(one)
+    log.configure("error")
     yield one
     print(one.line())
     assert not one.missed, one.missed

@@ -25,7 +25,7 @@ from ssmd.errors import BusDown
 GROUP_MAX: Final = 512
 """Messages under way at once. The server takes 1,000 in a group; more than some hundred gain nothing."""
 
-GROUP_MIN: Final = 20
+GROUP_MIN: Final = 12
 """Below that a sync per message is faster: a group also makes and removes a folder (bench/publish.py)."""
 
 GROUP_BYTES: Final = 4_000_000
