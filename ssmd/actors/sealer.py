@@ -124,6 +124,7 @@ class Sealer:
         coverage.forget(segment.minute_ns)
         self._save(Sealed(segment.name, sha256(body).hexdigest(), b64encode(coverage.state()).decode()))
         metrics.MINUTES_SEALED.labels(self._feed).inc()
+        metrics.ARCHIVER_BYTES_WRITTEN.labels("raw").inc(manifest.stored_bytes)
         for gap in manifest.gaps:
             if gap.to_ns is not None:
                 metrics.GAPS.labels(self._feed, gap.reason).inc()

@@ -67,6 +67,7 @@ class Session:
         self._last_frame_s = 0.0
         self._wake = trio.Event()
         self._shown: dict[str, int] = {}
+        self._reconnects = metrics.WEBSOCKET_RECONNECTS.labels(self._feed)
         self._frames = metrics.FRAMES_RECEIVED.labels(self._feed)
         self._bytes = metrics.BYTES_RECEIVED.labels(self._feed)
         self._last_frame = metrics.LAST_FRAME.labels(self._feed)
@@ -121,7 +122,7 @@ class Session:
     def _open(self) -> None:
         link = self._link
         if link.after is not None:
-            metrics.WEBSOCKET_RECONNECTS.labels(self._feed).inc()
+            self._reconnects.inc()
         metrics.CONNECTED.labels(self._feed).inc()
         self._links.journal.append_note(link.conn, link.take_seq(), Connected(self._place.url, link.after))
         self._last_frame_s = trio.current_time()
