@@ -54,7 +54,7 @@ from ssmd.trees.role_spec import RoleSpec
 
 GIVE_UP = Intensity(restarts=5, within_s=60)
 SESSION_DRAIN_S = 3.0
-OUTBOX_BATCHES = 64
+OUTBOX_BATCHES = 16
 WISHES = 1024
 BUS_BACKOFF = Backoff(first_s=0.1, cap_s=2.0)
 """Short: catching up begins within two seconds of the bus coming back."""
