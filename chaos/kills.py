@@ -11,7 +11,7 @@ from chaos.check import check, check_stream
 from chaos.processes import nats_server, until
 from chaos.rig import ARCHIVER, CONNECTOR, EVENTS, NATS, Rig, running
 from chaos.rows import Row, Stopwatch
-from chaos.targets import Recovery, Restart
+from chaos.targets import Faults, Recovery, Restart
 from ssmd.bus.nats import NatsDialer
 from ssmd.store.objects import local_store
 
@@ -80,7 +80,7 @@ async def kill_again_and_again(row: Row, folder: Path, target: Recovery, pauses_
     row.duration_s = watch.elapsed_s
 
 
-async def finish(row: Row, rig: Rig, target: "Recovery | Restart") -> None:
+async def finish(row: Row, rig: Rig, target: Recovery | Restart | Faults) -> None:
     """Drain the system and compare everything with everything."""
     watch = Stopwatch()
     row.at_most("exit_code", await rig.stop(), 0)

@@ -39,7 +39,7 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
 
     rate_per_s: int
     for_s: float
-    reconnects_at_least: int
+    disconnects: int
     resyncs_at_least: int
     rejects_at_least: int
     archive_duplicates: int
