@@ -50,6 +50,8 @@ class SymbolWatcher:
         self._normalizers = normalizers
         self._log = get_logger(feed=feed, actor="symbol_watcher")
         self._scope = trio.CancelScope()
+        self._revision = 0
+        """The newest of this watch. The next watch begins anew: a bucket that was made again counts from 1."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch until drained. Raises BusDown, an outage; the next start takes the present value anew."""
@@ -71,12 +73,13 @@ class SymbolWatcher:
             metrics.CONFIG_REFUSED.labels(self._feed, "invalid").inc()
             self._log.error("config_refused", revision=entry.revision, error=str(error), kept=last.revision)
             return
+        self._revision = config.revision
         if config != last:
             self._config.set(config)
             self._log.info("config_taken", revision=config.revision, symbols=len(config.symbols))
 
     def _check_successor(self, last: FeedConfig, config: FeedConfig) -> None:
-        if config.revision < last.revision:
-            raise ConfigError(f"revision {config.revision} is older than {last.revision}, which is in force")
+        if config.revision < self._revision:
+            raise ConfigError(f"revision {config.revision} is older than {self._revision}, which came before")
         if (config.normalizer, config.shards) != (last.normalizer, last.shards):
             raise ConfigError("normalizer and shards change only with a restart of the connector")
