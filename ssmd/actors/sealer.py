@@ -109,7 +109,7 @@ class Sealer:
         return [segment for segment in self._journal.closed_segments() if segment.name > self._sealed.segment]
 
     def _remove_if_done(self, segment: Segment) -> None:
-        cursor = self._cursor.position
+        cursor = self._cursor.saved  # not its position: a restart reads the saved one's segment from its start
         if segment.name <= self._sealed.segment and cursor is not None and cursor.segment > segment.name:
             self._journal.remove(segment)
 

@@ -23,6 +23,11 @@ class Cursor:
         """None: nothing of this journal was published yet."""
         return self._position
 
+    @property
+    def saved(self) -> Position | None:
+        """Where a restart of the process begins: what lies before it is never read again."""
+        return self._saved
+
     def advance(self, position: Position) -> None:
         """Move forward; an older position is ignored, so a repeated batch cannot move the cursor back."""
         if self._position is None or position > self._position:

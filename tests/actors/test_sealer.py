@@ -132,11 +132,26 @@ async def test_a_segment_is_deleted_only_when_it_is_stored_and_the_cursor_has_pa
         await rig.sealer().run()
     assert first.exists()
     rig.cursor.advance(Position(second.name, 0))
+    rig.cursor.save()
     rig.store.faults.down = True
     with trio.move_on_after(1):
         await rig.sealer().run()  # it is stored already, so a store that is away does not matter
     assert not first.exists()
     assert second.exists()
+
+
+async def test_a_segment_stays_while_a_restart_would_begin_in_it(rig, autojump_clock):
+    """Mutant: delete by the cursor in memory; after a SIGKILL the decoder had an old state and no records to replay."""
+    await rig.write('{"a":1}')
+    await trio.sleep(61)
+    await rig.write('{"b":1}', seq=1)
+    first, second = (segment.name for segment in rig.journal.segments)
+    rig.cursor.advance(Position(first, 5))
+    rig.cursor.save()
+    rig.cursor.advance(Position(second, 0))
+    with trio.move_on_after(1):
+        await rig.sealer().run()
+    assert (rig.journal.directory / Cursor(rig.journal.directory).position.segment).exists()
 
 
 async def test_a_store_that_is_away_costs_nothing_but_time(rig, autojump_clock):
