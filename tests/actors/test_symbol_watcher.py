@@ -107,6 +107,7 @@ async def test_while_the_bus_is_away_the_last_value_holds_and_afterwards_the_new
 
 async def test_a_deleted_bucket_is_watched_again_and_its_successor_is_obeyed(rig, autojump_clock):
     """Mutant: compare revisions over watches; a new bucket counts from 1, so everything in it was refused as older."""
+
     async def lose() -> None:
         for symbols in ((ETH,), (BTC,), (ETH,)):
             rig.write(encoded(*symbols))
