@@ -9,6 +9,7 @@ from typing import BinaryIO, Final
 import msgspec
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ssmd import metrics
 from ssmd.clock import NS_PER_MINUTE
@@ -117,6 +118,9 @@ class Sealer:
         path = self._journal.directory / segment.name
         coverage = Coverage(b64decode(self._sealed.coverage) or None)
         summary = await self._journal.blocking(_summarize, path, coverage)
+        if summary.first is None:  # its writer died before the first line; two such objects would be equal
+            self._save(replace(self._sealed, segment=segment.name))
+            return
         key = await self._store_body(segment, summary.body)
         manifest = self._manifest(key, segment, summary, coverage)
         body = msgspec.json.encode(manifest) + b"\n"

@@ -154,6 +154,21 @@ async def test_a_segment_stays_while_a_restart_would_begin_in_it(rig, autojump_c
     assert (rig.journal.directory / Cursor(rig.journal.directory).position.segment).exists()
 
 
+async def test_segments_of_writers_that_died_at_once_become_no_objects(tmp_path, autojump_clock):
+    """Mutant: store each; two empty objects are equal, the second took the first one's key and broke its manifest."""
+    for part in range(3):
+        path = tmp_path / "kraken" / f"20251206T1400-{part:04d}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    rig = Rig(tmp_path / "kraken")
+    await rig.write('{"a":1}')
+    rig.journal.close()
+    with trio.move_on_after(1):
+        await rig.sealer().run()
+    assert len(rig.lines()) == 1
+    assert sorted(rig.store.objects) == [MINUTE_14_00, MANIFEST_14_00]
+
+
 async def test_a_store_that_is_away_costs_nothing_but_time(rig, autojump_clock):
     await rig.write('{"a":1}')
     rig.journal.close()
