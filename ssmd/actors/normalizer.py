@@ -127,8 +127,7 @@ class Normalizer:
         start = links.progress.position
         if start is None:
             return self._build_decoder(None)
-        state = links.checkpoints.load(start.segment)
-        decoder = self._build_decoder(state)
+        decoder = self._decoder_at(start.segment)
         self._segment = start.segment
         reader = JournalReader(links.journal, Position(start.segment, 0))
         replayed = 0
@@ -141,8 +140,20 @@ class Normalizer:
                 replayed += 1
             if entries[-1].position >= start:
                 break
-        self._log.info("books_restored", segment=start.segment, checkpoint=state is not None, replayed=replayed)
+        self._log.info("books_restored", segment=start.segment, replayed=replayed)
         return decoder
+
+    def _decoder_at(self, segment: str) -> FeedDecoder:
+        """Return a decoder as it was at the segment's start; an empty one if its state cannot be read.
+
+        That costs the books until the next connection, which is near: only a power cut or another release of ours
+        spoils a state, and both begin with a new process.
+        """
+        try:
+            return self._build_decoder(self._links.checkpoints.load(segment))
+        except BadRecord as error:
+            self._log.error("checkpoint_unreadable", segment=segment, error=str(error))
+            return self._build_decoder(None)
 
 
 class CountsSeen:

@@ -153,6 +153,20 @@ async def test_a_restart_in_a_later_minute_needs_only_the_checkpoint_of_that_min
     assert first
 
 
+async def test_a_checkpoint_that_cannot_be_read_costs_books_until_the_next_connection_not_the_feed(rig, autojump_clock):
+    """Mutant: let BadRecord go; after a power cut the normalizer crashed at each start and the role gave up."""
+    book = VenueBook()
+    rig.frame(book.snapshot())
+    await rig.run()
+    (segment,) = rig.journal.segments
+    rig.checkpoints.save(segment.name, b"")
+    rig.journal.append_note("c-0-2", 0, Connected("ws://x"))
+    rig.journal.append_note("c-0-2", 1, Configured(FeedConfig(symbols=(BTC,), book_interval_ms=0)))
+    rig.journal.append_frame("c-0-2", 2, book.snapshot())
+    rig.journal.append_frame("c-0-2", 3, book.update(bids={"100.0": "2.00100000"}))
+    assert [event.conn for event in events_of(await rig.run())] == ["c-0-2", "c-0-2"]
+
+
 async def test_drain_takes_what_the_journal_holds_and_closes_the_outbox(rig, autojump_clock):
     for trade_id in range(2000):
         rig.frame(trade_frame(trade_id))
