@@ -12,6 +12,7 @@ from ssmd.errors import ConfigError
 from ssmd.model import is_token
 
 MAX_FILE_BYTES = 256 << 10
+MAX_NESTING = 20
 
 
 def find(name: str) -> Path:
@@ -42,6 +43,8 @@ def load(name: str) -> Environment:
         raise ConfigError(f"environment file {path} has {len(content)} bytes; at most {MAX_FILE_BYTES}")
     try:
         return msgspec.convert(_parse(content), Environment)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"environment file {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except YAMLError as error:
         raise ConfigError(f"environment file {path} is not plain YAML: {_first_line(error)}") from error
     except msgspec.ValidationError as error:
@@ -51,11 +54,18 @@ def load(name: str) -> Environment:
 def _parse(content: bytes) -> object:
     # The safe loader refuses duplicate keys; anchors have no use here and make bombs, so they are refused too.
     yaml = YAML(typ="safe", pure=True)
-    for token in yaml.scan(content.decode()):
-        if type(token).__name__ in {"AliasToken", "AnchorToken", "TagToken"}:
-            mark = token.start_mark
-            raise YAMLError(f"line {mark.line + 1}: aliases, anchors and tags are not allowed")
-    return yaml.load(content)
+    text = content.decode()
+    depth = 0
+    for token in yaml.scan(text):
+        name = type(token).__name__
+        where = f"line {token.start_mark.line + 1}"
+        if name in {"AliasToken", "AnchorToken", "TagToken"}:
+            raise YAMLError(f"{where}: aliases, anchors and tags are not allowed")
+        depth += name.endswith("StartToken") and not name.startswith("Stream")
+        depth -= name.endswith("EndToken") and not name.startswith("Stream")
+        if depth > MAX_NESTING:
+            raise YAMLError(f"{where}: nested more than {MAX_NESTING} levels deep")
+    return yaml.load(text)
 
 
 def _first_line(error: YAMLError) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from ssmd.environment.check import BOOK_DEPTH, BOOK_INTERVAL_MS, MAX_NAME_CHARS, SHARDS
 from ssmd.records import Depth, FeedConfig, SymbolSpec
 
 BucketName = Annotated[str, Meta(pattern=r"^ssmd-[a-z0-9-]{1,40}-(raw|normalized)$")]
@@ -13,7 +14,7 @@ FOREVER_DAYS = -1
 class SymbolEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """name: what the exchange calls it. internal: our symbol. l1: trades and quotes, l2: books too."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=32)]
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
     internal: Annotated[str, Meta(pattern=r"^[A-Z0-9_-]{1,32}$")]
     depth: Depth = "l1"
 
@@ -21,9 +22,9 @@ class SymbolEntry(Struct, frozen=True, forbid_unknown_fields=True):
 class FeedEntry(Struct, frozen=True, forbid_unknown_fields=True):
     symbols: tuple[SymbolEntry, ...]
     enabled: bool = True
-    book_depth: Annotated[int, Meta(ge=1, le=1000)] = 10
-    book_interval_ms: Annotated[int, Meta(ge=0, le=60_000)] = 100
-    shards: Annotated[int, Meta(ge=1, le=64)] = 1
+    book_depth: Annotated[int, Meta(ge=BOOK_DEPTH[0], le=BOOK_DEPTH[1])] = 10
+    book_interval_ms: Annotated[int, Meta(ge=BOOK_INTERVAL_MS[0], le=BOOK_INTERVAL_MS[1])] = 100
+    shards: Annotated[int, Meta(ge=SHARDS[0], le=SHARDS[1])] = 1
     normalizer: Annotated[str, Meta(pattern=r"^v[0-9]{1,6}$")] = "v1"
     candidate_normalizer: Annotated[str, Meta(pattern=r"^v[0-9]{1,6}$")] | None = None
 
