@@ -125,7 +125,7 @@ def _read_toml(config: Path | None) -> dict[str, dict[str, object]]:
         tables = tomllib.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"settings file {path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"settings file {path} is not TOML: {error}") from error
     for section, values in tables.items():
         if not isinstance(values, dict):
