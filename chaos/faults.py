@@ -33,7 +33,7 @@ async def misbehave(row: Row, folder: Path, target: Faults) -> None:
     random, watch = Random(row.seed), Stopwatch()
     async with running(folder, f"--rate {target.rate_per_s} --seed {row.seed}") as rig:
         await rig.until_publishing(trio.current_time(), 0, LATE_S)
-        faults = random.sample(ON_FRAMES, len(ON_FRAMES))
+        faults = random.sample(ON_FRAMES, target.on_frames)
         for fault in faults:
             await rig.exchange.inject(fault)
             await trio.sleep(target.for_s / len(faults) * random.uniform(0.5, 1.5))

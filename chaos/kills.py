@@ -80,6 +80,19 @@ async def kill_again_and_again(row: Row, folder: Path, target: Recovery, pauses_
     row.duration_s = watch.elapsed_s
 
 
+async def kill_each(row: Row, folder: Path, target: Recovery) -> None:
+    """Kill each process once in one run, in random order, at random moments; drain, and check everything."""
+    random, watch = Random(row.seed), Stopwatch()
+    async with running(folder, f"--rate {target.rate_per_s} --seed {row.seed}") as rig:
+        await rig.until_publishing(trio.current_time(), 0, LATE_S)
+        for victim in random.sample(list(VICTIMS.values()), len(VICTIMS)):
+            await trio.sleep(random.uniform(0.0, target.for_s / len(VICTIMS)))
+            rig.kill(victim.role)
+            row.at_most(f"{victim.role}_back_s", await victim.is_back(rig, trio.current_time()), target.back_within_s)
+        await finish(row, rig, target)
+    row.duration_s = watch.elapsed_s
+
+
 async def finish(row: Row, rig: Rig, target: Recovery | Restart | Faults) -> None:
     """Drain the system and compare everything with everything."""
     watch = Stopwatch()

@@ -1,6 +1,7 @@
 """End `ssmd up` itself, by SIGKILL or SIGTERM, and start it again where it was."""
 
 import signal
+from itertools import cycle
 from pathlib import Path
 
 import trio
@@ -14,12 +15,12 @@ from chaos.targets import Restart
 from ssmd.store.objects import local_store
 
 
-async def end_and_start_again(row: Row, folder: Path, target: Restart, number: signal.Signals) -> None:
-    """Run the system several times on the same data; each run ends by the signal, the last one by draining."""
+async def end_and_start_again(row: Row, folder: Path, target: Restart, *signals: signal.Signals) -> None:
+    """Run the system several times on the same data, ending it by the signals in turn, and the last run by draining."""
     watch = Stopwatch()
     back_s, gone_s = [], []
     async with prepared(folder, f"--rate {target.rate_per_s} --seed {row.seed}") as rig:
-        for run_s in target.runs_s:
+        for run_s, number in zip(target.runs_s, cycle(signals), strict=False):
             began_s = trio.current_time()
             await rig.start()
             await rig.until_publishing(began_s, 0, LATE_S)

@@ -39,6 +39,7 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
 
     rate_per_s: int
     for_s: float
+    on_frames: int
     disconnects: int
     resyncs_at_least: int
     rejects_at_least: int
@@ -47,11 +48,15 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BusAway(Struct, frozen=True, forbid_unknown_fields=True):
-    """What must hold when the bus is away. catch_up_at_least: as a multiple of the live rate."""
+    """What must hold when the bus is away. received_at_least: meanwhile, as a part of the rate that is sent.
+
+    catch_up_at_least: as a multiple of the live rate.
+    """
 
     rate_per_s: int
     live_s: float
     away_s: float
+    received_at_least: float
     catch_up_at_least: float
     connector_peak_mb: float
     archive_duplicates: int
