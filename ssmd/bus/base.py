@@ -88,6 +88,10 @@ class Bus(Protocol):
         """
         ...
 
+    def listen(self, stream: str, subject: str) -> AbstractAsyncContextManager[Consumer]:
+        """Open a short-lived consumer of what is stored from now on; it acknowledges nothing and leaves nothing."""
+        ...
+
     async def kv_get(self, bucket: str, key: str) -> KvEntry | None: ...
 
     async def kv_put(self, bucket: str, key: str, value: bytes, expected_revision: int | None = None) -> int:

@@ -3,6 +3,7 @@
 A MemoryBroker is the server: it outlives connections and takes orders for faults. MemoryDialer connects to it.
 """
 
+import sys
 from array import array
 from bisect import bisect_right
 from collections import deque
@@ -54,6 +55,10 @@ class MemoryStream:
         self._last_seq = 0
         self._bytes = 0
         self._seen: dict[str, tuple[int, float]] = {}
+
+    @property
+    def last_seq(self) -> int:
+        return self._last_seq
 
     def takes(self, subject: str) -> bool:
         return any(matches(pattern, subject) for pattern in self.spec.subjects)
@@ -210,6 +215,20 @@ class MemoryBus:
             raise BusDown(f"no stream {stream}")
         self.broker.streams[stream].ack_floors.setdefault(durable, 0)
         yield MemoryConsumer(self, stream, durable, (subject, max_ack_pending))
+
+    @asynccontextmanager
+    async def listen(self, stream: str, subject: str) -> AsyncIterator[Consumer]:
+        check_filter(subject)
+        await self.turn()
+        if stream not in self.broker.streams:
+            raise BusDown(f"no stream {stream}")
+        floors = self.broker.streams[stream].ack_floors
+        name = f"listener-{len(floors)}"
+        floors[name] = self.broker.streams[stream].last_seq
+        try:
+            yield MemoryConsumer(self, stream, name, (subject, sys.maxsize))
+        finally:
+            del floors[name]
 
     async def kv_get(self, bucket: str, key: str) -> KvEntry | None:
         _check_key(bucket, key)

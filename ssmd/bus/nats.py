@@ -80,6 +80,14 @@ class NatsBus:
         async with self._pull(lambda: Pull(self._link, stream, durable, _incoming)) as pull:
             yield NatsConsumer(self._island, pull)
 
+    @asynccontextmanager
+    async def listen(self, stream: str, subject: str) -> AsyncIterator[Consumer]:
+        check_token(stream, "stream")
+        check_filter(subject)
+        name = await self._island.run(partial(streams.make_listener, self._link, stream, subject))
+        async with self._pull(lambda: Pull(self._link, stream, name, _incoming)) as pull:
+            yield NatsConsumer(self._island, pull)
+
     async def kv_get(self, bucket: str, key: str) -> KvEntry | None:
         _check_key(bucket, key)
         return await self._island.run(partial(streams.kv_get, self._link, bucket, key))

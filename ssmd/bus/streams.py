@@ -89,6 +89,20 @@ async def make_watcher(link: Link, bucket: str, key: str) -> str:
         return (await link.js.add_consumer(f"KV_{bucket}", config)).name
 
 
+async def make_listener(link: Link, stream: str, subject: str) -> str:
+    """Make a short-lived consumer of new messages that needs no acks; return its name."""
+    config = ConsumerConfig(
+        filter_subject=subject,
+        deliver_policy=DeliverPolicy.NEW,
+        ack_policy=AckPolicy.NONE,
+        inactive_threshold=WATCHER_IDLE_S,
+        mem_storage=True,
+        num_replicas=1,
+    )
+    async with link.asking(f"listen to {stream}"):
+        return (await link.js.add_consumer(stream, config)).name
+
+
 async def kv_get(link: Link, bucket: str, key: str) -> KvEntry | None:
     async with link.asking(f"get {bucket}/{key}"):
         try:

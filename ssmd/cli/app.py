@@ -12,6 +12,7 @@ from ssmd import __version__
 from ssmd.cli.cat import cat
 from ssmd.cli.run import run
 from ssmd.cli.simulate import simulate
+from ssmd.cli.sub import sub
 from ssmd.cli.up import up
 from ssmd.errors import ConfigError, Outage, RestartIntensityExceeded, SsmdError
 
@@ -28,6 +29,7 @@ _app = App(
 _app.command(up, help_epilogue="")
 _app.command(run, help_epilogue="")
 _app.command(simulate, help_flags=[], version_flags=[])  # --help is for the simulator's own parser
+_app.command(sub, help_epilogue="")
 _app.command(cat, help_epilogue="")
 
 

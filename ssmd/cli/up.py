@@ -108,6 +108,8 @@ def _say_ready(system: trees.System) -> None:
     for feed, entry in spec.environment.spec.feeds.items():
         _say(f"{feed:<10} {' '.join(s.internal for s in entry.symbols)}   source: {source}")
     _say(f"health     {' '.join(f'{role}={url}/health' for role, url in sorted(system.ops.items()))}")
+    place = "" if spec.data_dir == DEFAULT_DATA_DIR else f" --data-dir {spec.data_dir}"
+    _say(f"listen     .venv/bin/ssmd sub 'md.*.trade.>'{place}")
     _say("Ctrl-C stops everything")
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from ssmd.codec import blocks, marketdata
 from ssmd.errors import ConfigError
-from ssmd.model import EVENT_TYPES, EventType, type_of
+from ssmd.model import EVENT_TYPES, Event, EventType, type_of
 
 MAX_OBJECT_BYTES: Final = 1 << 30
 
@@ -22,7 +22,17 @@ def json_lines(path: str, body: bytes) -> Iterator[bytes]:
         return
     data = blocks.decompress(body, MAX_OBJECT_BYTES)
     for event in marketdata.decode_many(_kind_of(path), data):
-        yield msgspec.json.encode({"type": type_of(event), **msgspec.structs.asdict(event)}) + b"\n"
+        yield json_line(event)
+
+
+def json_line(event: Event) -> bytes:
+    """Return one event as a line of JSON: its type first, then the fields by their names."""
+    return msgspec.json.encode({"type": type_of(event), **msgspec.structs.asdict(event)}) + b"\n"
+
+
+def message_line(subject: str, payload: bytes) -> bytes:
+    """Return one message of the stream as a line of JSON. Raises BadRecord, ConfigError for what is no event."""
+    return json_line(marketdata.decode(_kind_of(subject.replace(".", "/")), payload))
 
 
 def _kind_of(path: str) -> EventType:

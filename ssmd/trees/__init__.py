@@ -5,6 +5,7 @@ system     `ssmd up`: every role as a supervised process beside an embedded nats
 running    one tree in this process, from start to signal
 """
 
+from ssmd.trees.listening import listen
 from ssmd.trees.role_spec import RoleName, RoleSpec
 from ssmd.trees.roles import World, archiver, connector, feed_entry, local_world, observe, role, stream_spec
 from ssmd.trees.run_files import Endpoints, claim, run_dir, wait_for_run_file, write_run_file
@@ -22,6 +23,7 @@ __all__ = [
     "claim",
     "connector",
     "feed_entry",
+    "listen",
     "local_world",
     "observe",
     "role",

@@ -60,6 +60,16 @@ async def test_5000_messages_in_one_batch_arrive_once_each(rig: Rig):
             await consumer.ack_through(5000)
 
 
+async def test_a_listener_gets_what_comes_after_it_and_leaves_the_rest_to_others(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        await bus.publish(rig.batch(0, 20))
+        async with bus.listen(rig.stream, f"{rig.stream}.>") as listener:
+            await bus.publish(rig.batch(20, 5))
+            assert [m.stream_seq for m in await read(listener, 5)] == list(range(21, 26))
+        assert len(await drain(bus, rig)) == 25
+
+
 async def test_an_empty_batch_is_published_at_once(rig: Rig):
     async with rig.dialer.connect() as bus:
         assert (await bus.publish([])).stored == 0
