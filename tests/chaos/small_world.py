@@ -7,7 +7,6 @@ from itertools import groupby
 from pathlib import Path
 
 import msgspec
-import trio
 from msgspec.structs import replace
 
 from chaos.check import Verdict, check
@@ -57,8 +56,9 @@ class SmallWorld:
         for minute_ns, lines in groupby(self._lines, lambda line: minute_of(line[0])):
             (self._directory / Segment(minute_ns, 0).name).write_bytes(b"".join(line for _, line in lines))
         journal = Journal(self._directory, JournalLimits(), lambda: START_NS, inline)
-        with trio.move_on_after(0.2):
-            await Sealer(FEED, journal, Cursor(self._directory), self.store).run()
+        sealer = Sealer(FEED, journal, Cursor(self._directory), self.store)
+        sealer.drain()
+        await sealer.run()
         series = lambda e: (type_of(e), e.symbol, minute_of(e.recv_ns))  # noqa: E731  # two uses, three lines apart
         events = sorted(normalize(FEED, "v1", self.records), key=lambda e: (*series(e), e.recv_ns, e.conn, e.seq, e.n))
         for (kind, symbol, minute_ns), some in groupby(events, series):

@@ -34,7 +34,7 @@ def flip_a_price(events):
 
 
 @pytest.fixture
-async def world(tmp_path, autojump_clock) -> SmallWorld:
+async def world(tmp_path) -> SmallWorld:
     small = SmallWorld(tmp_path)
     await small.store_all()
     return small

@@ -12,5 +12,5 @@ def test_a_row_without_targets_does_not_load():
 
 
 def test_a_row_that_lacks_a_number_does_not_load():
-    with pytest.raises(msgspec.ValidationError, match="catch_up_at_least|live_s|away_s|runs_s"):
+    with pytest.raises(msgspec.ValidationError):
         targets.load("connector_killed", targets.BusAway)
