@@ -1,5 +1,6 @@
 """The `ssmd` command: its tree, and how an error becomes one line with a fix and an exit code."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Final, NoReturn
@@ -41,12 +42,10 @@ def app(tokens: "list[str] | None" = None) -> NoReturn:
 def _exit_code(command: Callable[[], object]) -> int:
     try:
         result = command()
-    except (SsmdError, ExceptionGroup) as error:
+    except (SsmdError, BrokenPipeError, ExceptionGroup) as error:
         return _say(error)
     except (KeyboardInterrupt, trio.Cancelled):
         return 130
-    except BrokenPipeError:
-        return 0
     return result if isinstance(result, int) else 0
 
 
@@ -54,6 +53,10 @@ def _say(error: Exception) -> int:
     """Print what went wrong in one line and return the exit code. What is no error of ours is a bug: raise it."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, BrokenPipeError):
+        # `ssmd sub | head`: nobody reads on. Without this, Python complains again when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             sys.stderr.write(f"error: {error}\n")

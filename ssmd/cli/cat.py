@@ -1,6 +1,5 @@
 """`ssmd cat FILE`: archived objects as JSON lines, for people and pipes."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -20,9 +19,7 @@ def cat(*files: Path) -> int:
             for line in json_lines(file.absolute().as_posix(), file.read_bytes()):
                 sys.stdout.buffer.write(line)
         except BrokenPipeError:
-            # `ssmd cat … | head`: nobody reads on. Without this, Python complains again when it closes stdout.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            raise  # not the file's fault: nobody reads what is printed
         except OSError as error:
             raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
         except BadRecord as error:

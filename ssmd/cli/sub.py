@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from ssmd.cli.options import DEFAULT_DATA_DIR, DataDir
 from ssmd.errors import ConfigError
 from ssmd.reprocess.show import message_line
-from ssmd.trees import Endpoints, listen, run_dir
+from ssmd.trees import Endpoints, listen
 
 
 async def sub(
@@ -58,7 +58,7 @@ async def _print(url: str, stream: str, subject: str, left: float) -> None:
 
 
 def _running(data_dir: Path) -> str:
-    path = run_dir(data_dir) / "endpoints.json"
+    path = data_dir / "run" / "endpoints.json"  # not run_dir: looking must not make the folder
     try:
         return msgspec.json.decode(path.read_bytes(), type=Endpoints).nats
     except FileNotFoundError:

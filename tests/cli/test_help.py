@@ -5,7 +5,7 @@ import pytest
 from ssmd.cli.app import app
 from tests.cli.commands import ssmd
 
-COMMANDS = ("up", "run", "simulate", "cat")
+COMMANDS = ("up", "run", "simulate", "sub", "cat")
 ANSI = "\x1b"
 
 
@@ -31,7 +31,7 @@ def test_help_names_every_command_and_an_example():
     assert ANSI not in done.stdout
 
 
-@pytest.mark.parametrize("command", [("up",), ("run",), ("simulate",), ("simulate", "kraken"), ("cat",)])
+@pytest.mark.parametrize("command", [("up",), ("run",), ("simulate",), ("simulate", "kraken"), ("sub",), ("cat",)])
 def test_each_command_explains_itself_with_an_example(ask, command):
     code, out, _ = ask(*command, "--help")
     assert code == 0
@@ -48,7 +48,7 @@ def test_the_help_of_the_simulator_lists_its_options_and_faults(ask):
 @pytest.mark.parametrize(
     ("words", "fix"),
     [
-        (("nonsense",), "up, run, simulate, cat"),
+        (("nonsense",), "Available commands: up, run, simulate"),
         (("up", "--nonsense"), "--nonsense"),
         (("up", "--env", "nosuch"), "there are demo, dev"),
         (("up", "--env", "./nosuch.yaml"), "nosuch.yaml cannot be read: No such file"),
@@ -58,6 +58,8 @@ def test_the_help_of_the_simulator_lists_its_options_and_faults(ask):
         (("run", "connector", "--feed", "nosuch"), "it has kraken"),
         (("simulate", "kraken", "--fault", "nosuch@1"), "legal names: drop"),
         (("simulate", "binance"), "choose from"),
+        (("sub", "md.a b", "--server", "nats://127.0.0.1:1"), "each part is a plain token"),
+        (("sub", "--data-dir", "/nosuch"), "no system runs in"),
         (("cat",), "name at least one object"),
         (("cat", "/nosuch/x.jsonl.zst"), "No such file"),
     ],
@@ -69,6 +71,11 @@ def test_wrong_usage_is_two_with_a_way_out(ask, words, fix):
     assert out == ""
     assert "Traceback" not in err
     assert ANSI not in err
+
+
+def test_to_look_for_a_running_system_makes_no_folder(ask, tmp_path):
+    assert ask("sub", "--data-dir", str(tmp_path / "typo"))[0] == 2
+    assert not (tmp_path / "typo").exists()
 
 
 @pytest.mark.slow

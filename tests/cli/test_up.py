@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from ssmd.cli.samples import Samples
 from ssmd.trees import Endpoints
-from tests.cli.commands import ended, endpoints, is_alive, started, terminate, until, until_answer, until_ready
+from tests.cli.commands import SSMD, ended, endpoints, is_alive, started, terminate, until, until_answer, until_ready
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +28,7 @@ class Seen(Struct):
     health: dict[str, dict]
     ready: dict[str, dict]
     metrics: dict[str, Samples]
+    heard: list[dict]
     exit_code: int
     stdout: str
     stderr: str
@@ -44,11 +45,13 @@ async def watch(folder: Path) -> Seen:
         async with httpx.AsyncClient(timeout=5) as client:
             ready = {role: (await until_answer(client, f"{url}/health/ready")).json() for role, url in at.ops.items()}
             health = {role: (await until_answer(client, f"{url}/health")).json() for role, url in at.ops.items()}
-            await trio.sleep(1)
+            words = ("sub", "md.kraken.trade.>", "--count", "3", "--data-dir", str(data_dir))
+            heard = await trio.run_process((*SSMD, *words), capture_stdout=True, capture_stderr=True)
             metrics = {role: Samples.parse((await client.get(f"{url}/metrics")).text) for role, url in at.ops.items()}
         code = await ended(process)
+    events = [json.loads(line) for line in heard.stdout.splitlines()]
     texts = ((folder / name).read_text() for name in ("stdout", "stderr"))
-    return Seen(at, pids, alive, health, ready, metrics, code, *texts, data_dir)
+    return Seen(at, pids, alive, health, ready, metrics, events, code, *texts, data_dir)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +128,11 @@ def test_the_data_are_where_the_contract_says(seen):
     assert all(re.fullmatch(r"raw/kraken/\d{4}/\d\d/\d\d/\d\d/\d\d-\d\d\.jsonl\.zst", key) for key in raw)
     pattern = r"normalized/v1/kraken/(trade|quote|book)/[A-Z]+/\d{4}/\d\d/\d\d/\d\d-\d\d(\.p\d\d)?\.capnp\.zst"
     assert {re.fullmatch(pattern, key)[1] for key in normalized} == {"trade", "quote", "book"}
+
+
+def test_sub_prints_events_as_they_are_published(seen):
+    assert len(seen.heard) == 3
+    assert {(event["type"], event["feed"]) for event in seen.heard} == {("trade", "kraken")}
 
 
 async def test_sigterm_drains_and_exits_zero(tmp_path):
