@@ -2,7 +2,7 @@
 
 A gap says "may be missing", so it is rather too long than too short. It opens at the last moment that is known to be
 good (the last frame, the last record of a dead process) and closes when the exchange has acknowledged every
-subscription of the symbol again. What was never live has no gap: it was not captured before.
+subscription of the symbol again. Before the first connection that wants a symbol there is no gap: nobody captured it.
 """
 
 from collections.abc import Collection, Iterable
@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, field
 
-from ssmd.records import Configured, Connected, Disconnected, Live, Lost, Record, Refused, Resync
+from ssmd.records import Configured, Connected, Disconnected, Live, Lost, Missed, Record, Refused, Resync
 
 CRASH: Final = "crash"
 REFUSED: Final = "refused"
@@ -28,10 +28,14 @@ class Gap(Struct, frozen=True, order=True):
 
 
 class _Connection(Struct):
-    """seq: of its last note. live: what it delivers. ended_ns: 0 while it may go on."""
+    """seq: of its last note. ended_ns: 0 while it may go on.
+
+    live: what it delivers whole. wanted: what it may deliver already, although not every channel is acknowledged.
+    """
 
     seq: int = -1
     live: set[str] = field(default_factory=set)
+    wanted: set[str] = field(default_factory=set)
     ended_ns: int = 0
 
 
@@ -99,6 +103,8 @@ class Coverage:
                 self._state.closed += [
                     _Closed(each, now_ns, now_ns, reason, now_ns) for each in sorted(connection.live)
                 ]
+            case Missed(symbol=symbol, reason=reason, from_ns=from_ns, to_ns=to_ns):
+                self._state.closed.append(_Closed(symbol, from_ns, max(from_ns, to_ns), reason, record.recv_ns))
             case Disconnected(reason=reason, last_frame_ns=last_frame_ns):
                 self._end(record.conn, last_frame_ns or record.recv_ns, reason, record.recv_ns)
 
@@ -109,7 +115,10 @@ class Coverage:
             return
         for symbol in sorted(connection.live):
             self._open(symbol, _Open(from_ns, reason, conn), noted_ns)
+        for symbol in sorted(connection.wanted - self._state.open.keys()):
+            self._open(symbol, _Open(from_ns, reason, conn), noted_ns)
         connection.live.clear()
+        connection.wanted.clear()
         connection.ended_ns = noted_ns
 
     def _inherit(self, old: str, new: str) -> None:
@@ -120,6 +129,7 @@ class Coverage:
 
     def _keep_only(self, wanted: Collection[str], record: Record, connection: _Connection) -> None:
         connection.live.intersection_update(wanted)
+        connection.wanted = set(wanted)
         for symbol, gap in list(self._state.open.items()):
             if gap.conn == record.conn and symbol not in wanted:
                 self._close(symbol, record.recv_ns, record.recv_ns)
@@ -128,7 +138,9 @@ class Coverage:
         for symbol in symbols:
             for other in self._state.connections.values():
                 other.live.discard(symbol)  # it moved here, for example to another shard
+                other.wanted.discard(symbol)
             connection.live.add(symbol)
+            connection.wanted.add(symbol)
             self._close(symbol, record.recv_ns, record.recv_ns)
 
     def _open(self, symbol: str, gap: _Open, noted_ns: int) -> None:
@@ -141,8 +153,8 @@ class Coverage:
 
     def _close(self, symbol: str, to_ns: int, noted_ns: int) -> None:
         gap = self._state.open.pop(symbol, None)
-        if gap is not None and gap.from_ns <= to_ns:
-            self._state.closed.append(_Closed(symbol, gap.from_ns, to_ns, gap.reason, noted_ns))
+        if gap is not None:  # a clock set back may make its end come first: then it is a gap without length
+            self._state.closed.append(_Closed(symbol, gap.from_ns, max(gap.from_ns, to_ns), gap.reason, noted_ns))
 
     def gaps_between(self, from_ns: int, to_ns: int) -> tuple[Gap, ...]:
         """Return the gaps of a span of records just folded: closed within it or still open, in order of time.
@@ -166,7 +178,7 @@ class Coverage:
         state.connections = {
             conn: connection
             for conn, connection in state.connections.items()
-            if connection.live or connection.ended_ns >= before_ns
+            if connection.wanted or connection.ended_ns >= before_ns
         }
 
 

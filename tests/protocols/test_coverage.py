@@ -63,11 +63,20 @@ def test_a_symbol_has_no_gap_before_its_first_live() -> None:
     assert story.gaps() == ()
 
 
-def test_a_disconnect_opens_a_gap_at_the_last_frame_for_what_was_live() -> None:
+def test_a_disconnect_opens_a_gap_at_the_last_frame_for_what_was_wanted() -> None:
+    """Mutant: only for what was live; frames come as soon as the first of a symbol's channels is acknowledged."""
     story = live_story("BTC", "ETH")
     story.at(200, "a", wants("BTC", "ETH", "SOL"))
     story.at(500, "a", Disconnected("silent", last_frame_ns=450))
-    assert story.gaps() == (Gap(450, None, "silent", ("BTC", "ETH")),)
+    assert story.gaps() == (Gap(450, None, "silent", ("BTC", "ETH", "SOL")),)
+
+
+def test_a_refused_symbol_stays_refused_over_a_disconnect() -> None:
+    story = live_story("BTC")
+    story.at(200, "a", wants("BTC", "ETH"))
+    story.at(300, "a", Refused("ETH", "book", "EQuery:Unknown asset pair"))
+    story.at(500, "a", Disconnected("reset", last_frame_ns=450))
+    assert story.gaps() == (Gap(300, None, "refused", ("ETH",)), Gap(450, None, "reset", ("BTC",)))
 
 
 def test_a_disconnect_without_a_frame_opens_the_gap_at_its_own_time() -> None:
