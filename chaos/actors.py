@@ -14,9 +14,10 @@ from chaos.kills import LATE_S
 from chaos.processes import Exchange, NatsServer, exchange, nats_server, until
 from chaos.rig import EVENTS, LAG, NAMES, write_environment
 from chaos.rows import Row, Stopwatch
-from chaos.targets import Recovery
+from chaos.targets import Crashes
 from ssmd import metrics, trees
 from ssmd.bus.nats import NatsDialer
+from ssmd.clock import now_ns
 from ssmd.environment import load as environment
 from ssmd.settings import ExchangeSettings, Settings
 from ssmd.store.objects import local_store
@@ -42,29 +43,45 @@ SESSION_ROUNDS = 3
 """A session that keeps breaking is paced as the exchange asks for: 1, 2, 4, 8 s and more, by design above 10 s."""
 
 
+class FastClock:
+    """Wall time that runs faster from now on: each minute brings sealing, storing and checkpoints."""
+
+    def __init__(self, speed: int) -> None:
+        self._began_ns = now_ns()
+        self.speed = speed
+
+    def __call__(self) -> int:
+        return self.at(now_ns())
+
+    def at(self, real_ns: int) -> int:
+        return self._began_ns + (real_ns - self._began_ns) * self.speed
+
+
 class Mined:
     """A connector and an archiver with a bomb in each actor."""
 
-    def __init__(self, folder: Path, far: Exchange, server: NatsServer) -> None:
+    def __init__(self, folder: Path, far: Exchange, server: NatsServer, clock: FastClock) -> None:
         self.data_dir = folder / "data"
         self.board = HealthBoard()
+        self._speed = clock.speed
         self.bombs = {name: Bomb() for name in ACTORS}
         settings = Settings(kraken=ExchangeSettings(ws_url=far.url))
         loaded = environment.load(str(write_environment(folder / "environment.yaml", NAMES)))
         spec = trees.RoleSpec("connector", "kraken", loaded, settings, server.url, str(self.data_dir), "")
+        world = trees.World(NatsDialer(server.url), local_store(self.data_dir), now=clock)
         self.tree = Supervisor(
             "chaos",
             Strategy.ONE_FOR_ONE,
-            self._children(spec),
+            self._children(spec, world),
             intensity=Intensity(restarts=10_000),  # the crashes are ours
             surroundings=Surroundings(board=self.board, observe=trees.observe),
         )
 
-    def _children(self, spec: trees.RoleSpec) -> Sequence[ChildSpec]:
-        connector = Connector(spec, trees.local_world(spec), self.board)
+    def _children(self, spec: trees.RoleSpec, world: trees.World) -> Sequence[ChildSpec]:
+        connector = Connector(spec, world, self.board)
         build_session = connector._session  # noqa: SLF001  # the one actor that is built inside of a nested supervisor
         connector._session = lambda slot: armed(partial(build_session, slot), self.bombs[SESSION])()  # type: ignore[method-assign,assignment,return-value]  # noqa: SLF001  # as above
-        children = [*trees.archiver(spec, trees.local_world(spec), self.board), *connector.children()]
+        children = [*trees.archiver(spec, world, self.board), *connector.children()]
         return [with_bomb(child, self.bombs[child.name]) if child.name in STEADY else child for child in children]
 
     def restarts(self) -> dict[str, int]:
@@ -84,7 +101,7 @@ class Mined:
         published = total(EVENTS)
 
         async def is_publishing() -> bool:
-            return total(EVENTS) > published and total(LAG) < watch.elapsed_s
+            return total(EVENTS) > published and total(LAG) < watch.elapsed_s * self._speed
 
         await until(is_publishing, LATE_S, f"events are published after a crash of {name}")
         back_s = watch.elapsed_s
@@ -116,13 +133,14 @@ async def running(tree: Supervisor) -> AsyncIterator[None]:
             tree.drain()
 
 
-async def crash_in_turn(row: Row, folder: Path, target: Recovery, pauses_s: tuple[float, float]) -> None:
+async def crash_in_turn(row: Row, folder: Path, target: Crashes, pauses_s: tuple[float, float]) -> None:
     """Crash one actor after the other for as long as the target says, drain, and check everything."""
     random, watch = Random(row.seed), Stopwatch()
     slowest_s = dict.fromkeys(ACTORS, 0.0)
     words = f"--rate {target.rate_per_s} --seed {row.seed}"
     async with nats_server(folder / "nats") as server, exchange(folder, NAMES, words) as far:
-        mined = Mined(folder, far, server)
+        clock = FastClock(target.clock_speed)
+        mined = Mined(folder, far, server, clock)
         began = total(EVENTS)
         async with running(mined.tree):
 
@@ -141,7 +159,7 @@ async def crash_in_turn(row: Row, folder: Path, target: Recovery, pauses_s: tupl
         row.note(crashes=sum(mined.restarts().values()), slowest_s={k: round(v, 2) for k, v in slowest_s.items()})
         row.at_most("slowest_back_s", max(slowest_s.values()), target.back_within_s)
         store = local_store(mined.data_dir)
-        verdict = await check(store, "kraken", far.ledger)
+        verdict = await check(store, "kraken", far.ledger, clock=clock.at)
         row.note(stream_duplicates=await check_stream(NatsDialer(server.url), store, "kraken", verdict))
         row.judge(verdict, target.archive_duplicates, target.frames_unaccounted)
     row.duration_s = watch.elapsed_s

@@ -4,7 +4,7 @@ Input is only what outsiders can see: the exchange's ledger, the store's objects
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +13,7 @@ import msgspec
 import trio
 from msgspec import Struct, field
 
-from chaos.ledger import compare
+from chaos.ledger import compare, same
 from ssmd.actors.sealer import Manifest
 from ssmd.bus.base import BusDialer
 from ssmd.clock import NS_PER_S, minute_of
@@ -55,8 +55,10 @@ class Verdict(Struct):
         return figures + "".join(f"\n  problem: {problem}" for problem in self.problems[:10])
 
 
-async def check(store: Store, feed: str, ledger: Path | None = None, version: str = "v1") -> Verdict:
-    """Compare everything with everything."""
+async def check(
+    store: Store, feed: str, ledger: Path | None = None, version: str = "v1", clock: Callable[[int], int] = same
+) -> Verdict:
+    """Compare everything with everything. clock: what the system's clock shows at a time of the ledger's."""
     verdict = Verdict()
     records = await raw_of(store, feed, verdict)
     verdict.kept = sum(record.note is None for record in records)
@@ -65,7 +67,7 @@ async def check(store: Store, feed: str, ledger: Path | None = None, version: st
     verdict.gaps = len(gaps)
     verdict.longest_gap_s = max(((gap.to_ns or gap.from_ns) - gap.from_ns for gap in gaps), default=0) / NS_PER_S
     if ledger is not None:
-        found = compare(ledger, records, gaps)
+        found = compare(ledger, records, gaps, clock)
         verdict.sent, verdict.in_gaps, verdict.unaccounted = found.sent, found.in_gaps, found.unaccounted
         verdict.problems += found.problems
     await check_archive(store, feed, version, records, verdict)

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -59,14 +59,23 @@ def connections_of(records: Sequence[Record]) -> list[Kept]:
     return list(kept.values())
 
 
-def compare(path: Path, records: Sequence[Record], gaps: Collection[Gap]) -> Comparison:
-    """Every frame sent was kept byte for byte, or lies in a recorded gap; nothing was kept that was not sent."""
+def same(at_ns: int) -> int:
+    return at_ns
+
+
+def compare(
+    path: Path, records: Sequence[Record], gaps: Collection[Gap], clock: Callable[[int], int] = same
+) -> Comparison:
+    """Every frame sent was kept byte for byte, or lies in a recorded gap; nothing was kept that was not sent.
+
+    clock: what the system's clock shows at a time of the exchange's.
+    """
     sent: dict[int, list[LedgerLine]] = defaultdict(list)
     for line in read_ledger(path):
         if not line.withheld:
             sent[line.conn].append(line)
     found = Comparison(sent=sum(map(len, sent.values())))
-    covered = _Covered(gaps, symbols_of(records))
+    covered = _Covered(gaps, symbols_of(records), clock)
     remaining = connections_of(records)
     for _, lines in sorted(sent.items()):
         # A connection that ended before its first record reached the disk has no name in the raw data.
@@ -86,18 +95,17 @@ def symbols_of(records: Sequence[Record]) -> Mapping[str, str]:
 class _Covered:
     """Tells whether a frame that was not kept lies in recorded gaps."""
 
-    def __init__(self, gaps: Collection[Gap], symbols: Mapping[str, str]) -> None:
+    def __init__(self, gaps: Collection[Gap], symbols: Mapping[str, str], clock: Callable[[int], int]) -> None:
         self._gaps = gaps
         self._symbols = symbols
+        self._clock = clock
 
-    def __call__(self, frame: str, at_ns: int) -> bool:
-        open_now = [gap for gap in self._gaps if _spans(gap, at_ns)]
-        named = {symbol for name, symbol in self._symbols.items() if name in frame}
+    def __call__(self, line: LedgerLine, last_ns: int) -> bool:
+        """last_ns: when the last kept frame of its connection arrived; this one would have come behind it."""
+        first_ns, end_ns = self._clock(line.sent_ns - SLACK_NS), max(self._clock(line.sent_ns + SLACK_NS), last_ns)
+        open_now = [gap for gap in self._gaps if gap.from_ns <= end_ns and first_ns <= (gap.to_ns or 1 << 63)]
+        named = {symbol for name, symbol in self._symbols.items() if name in line.frame}
         return bool(open_now) and named <= {symbol for gap in open_now for symbol in gap.symbols}
-
-
-def _spans(gap: Gap, at_ns: int) -> bool:
-    return gap.from_ns - SLACK_NS <= at_ns <= (gap.to_ns or 1 << 63) + SLACK_NS
 
 
 def _compare_connection(kept: Kept, sent: Sequence[LedgerLine], covered: _Covered, found: Comparison) -> None:
@@ -109,8 +117,7 @@ def _compare_connection(kept: Kept, sent: Sequence[LedgerLine], covered: _Covere
     if len(kept.frames) > len(sent):
         found.problems.append(f"{kept.name}: {len(kept.frames)} frames kept, {len(sent)} sent")
     for line in sent[len(kept.frames) :]:
-        # Behind the last kept frame: it could not have arrived before that one did, however early it was sent.
-        if covered(line.frame, max(line.sent_ns, kept.last_ns)):
+        if covered(line, kept.last_ns):
             found.in_gaps += 1
         else:
             found.unaccounted += 1

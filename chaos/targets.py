@@ -23,6 +23,12 @@ class Recovery(Struct, frozen=True, forbid_unknown_fields=True):
     frames_unaccounted: int
 
 
+class Crashes(Recovery, frozen=True, forbid_unknown_fields=True):
+    """The same for single actors. clock_speed: how fast the system's clock runs, for more minutes in less time."""
+
+    clock_speed: int
+
+
 class Restart(Struct, frozen=True, forbid_unknown_fields=True):
     """What must hold when the whole system ends and is started again."""
 

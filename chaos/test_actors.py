@@ -4,9 +4,9 @@ from pathlib import Path
 
 from chaos.actors import crash_in_turn
 from chaos.rows import Row
-from chaos.targets import Recovery, load
+from chaos.targets import Crashes, load
 
-TARGET = load("actor_crashed", Recovery)
+TARGET = load("actor_crashed", Crashes)
 
 
 async def test_actor_crashed(row: Row, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from chaos.system import end_and_start_again
 pytestmark = pytest.mark.slow
 
 KILLED = targets.load("short_processes_killed", targets.Recovery)
-CRASHED = targets.load("short_actors_crashed", targets.Recovery)
+CRASHED = targets.load("short_actors_crashed", targets.Crashes)
 ENDED = targets.load("short_system_ended", targets.Restart)
 FAULTS = targets.load("short_exchange_faults", targets.Faults)
 AWAY = targets.load("short_nats_away", targets.BusAway)
