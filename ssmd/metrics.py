@@ -81,6 +81,9 @@ SYMBOLS: Final = _gauge("ssmd_connector_symbols", "Symbols by state: live, pendi
 REJECTS: Final = _counter("ssmd_connector_rejected_frames_total", "Frames kept raw but not usable.", ("feed", "reason"))
 CHECKSUMS: Final = _counter("ssmd_connector_checksums_total", "Book checksums by result.", ("feed", "result"))
 DUPLICATE_TRADES: Final = _counter("ssmd_connector_duplicate_trades_total", "Trade ids seen before.", ("feed",))
+TRADE_ID_GAPS: Final = _counter(
+    "ssmd_connector_trade_id_gaps_total", "Jumps between consecutive trade ids, reconnects included.", ("feed",)
+)
 RESYNCS: Final = _counter("ssmd_connector_resyncs_total", "Books that had to be asked for again.", ("feed", "reason"))
 GAPS: Final = _counter("ssmd_connector_gaps_total", "Spans in which frames may be missing.", ("feed", "reason"))
 CONFIG_REFUSED: Final = _counter("ssmd_connector_config_refused_total", "Symbol maps refused.", ("feed", "reason"))

@@ -85,7 +85,16 @@ class Lost(Struct, frozen=True, tag_field="event", tag="lost"):
     bytes: int = 0
 
 
-Note = Connected | Configured | Live | Refused | Resync | Disconnected | Lost
+class Missed(Struct, frozen=True, tag_field="event", tag="missed"):
+    """Known too late to be mended: between these times something of the symbol is missing or was not usable."""
+
+    symbol: str
+    reason: str
+    from_ns: int
+    to_ns: int
+
+
+Note = Connected | Configured | Live | Refused | Resync | Disconnected | Lost | Missed
 
 
 class Record(Struct, frozen=True, gc=False):

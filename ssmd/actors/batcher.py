@@ -13,7 +13,7 @@ from ssmd.clock import NS_PER_MINUTE, NS_PER_S, NowNs, minute_of, now_ns
 from ssmd.codec import blocks, marketdata
 from ssmd.errors import AlreadyStored, BadRecord, StoreDown
 from ssmd.log import get_logger
-from ssmd.model import EVENT_TYPES, EventType
+from ssmd.model import EventType, is_symbol
 from ssmd.store.base import Store
 from ssmd.store.keys import NormalizedKey
 from ssmd.supervisor import HealthBoard
@@ -107,8 +107,7 @@ class Batcher:
     def _take(self, message: Incoming) -> None:
         self._last_stream_seq = message.stream_seq
         try:
-            series = _series_of(message.subject)
-            header = marketdata.header(series.type, message.payload)
+            series, header = self._read(message)
         except BadRecord as error:
             metrics.ARCHIVER_POISON.labels(self._archive.feed).inc()
             self._log.error("message_unreadable", subject=message.subject, id=message.message_id, error=str(error))
@@ -118,6 +117,20 @@ class Batcher:
         if minute_ns not in self._minutes:
             self._minutes[minute_ns] = Minute(message.stream_seq)
         self._minutes[minute_ns].add(series, header, message.payload)
+
+    def _read(self, message: Incoming) -> tuple[Series, marketdata.Header]:
+        series = self._series_of(message.subject)
+        header = marketdata.header(series.type, message.payload)
+        if header.symbol != series.symbol:
+            raise BadRecord(f"subject {message.subject!r} carries the symbol {header.symbol!r}")
+        return series, header
+
+    def _series_of(self, subject: str) -> Series:
+        """Return what a subject `md.<feed>.<type>.<symbol>` is about; it will become part of a key."""
+        match subject.split("."):
+            case ["md", self._archive.feed, ("trade" | "quote" | "book") as kind, symbol] if is_symbol(symbol):
+                return Series(kind, symbol)
+        raise BadRecord(f"subject {subject!r} is not md.{self._archive.feed}.<type>.<symbol>")
 
     def _closed_before_ns(self) -> int:
         """Return the time before which no more messages are expected.
@@ -185,14 +198,6 @@ class Batcher:
         metrics.ARCHIVED.labels(feed, series.type).inc(len(items))
         metrics.OBJECTS_STORED.labels(feed).inc()
         metrics.ARCHIVER_BYTES_WRITTEN.labels("normalized").inc(size_bytes)
-
-
-def _series_of(subject: str) -> Series:
-    """Return what a subject `md.<feed>.<type>.<symbol>` is about."""
-    parts = subject.split(".")
-    if len(parts) != 4 or parts[2] not in EVENT_TYPES:
-        raise BadRecord(f"subject {subject!r} is not md.<feed>.<type>.<symbol>")
-    return Series(parts[2], parts[3])
 
 
 def _pack(items: Sequence[Item]) -> bytes:

@@ -20,7 +20,9 @@ class ConnectBudget:
 
     async def take(self) -> None:
         """Wait until one more connection is allowed, and count it."""
-        await trio.sleep_until(max(self._not_before_s, self._free_at_s()))
+        # Others wait for the same place, and a hold may come meanwhile: after the sleep, look again.
+        while (at_s := max(self._not_before_s, self._free_at_s())) > trio.current_time():  # noqa: ASYNC110 (time passes)
+            await trio.sleep_until(at_s)
         self._taken_s.append(trio.current_time())
 
     def _free_at_s(self) -> float:

@@ -60,7 +60,7 @@ class Normalizer:
         self._reader = JournalReader(self._links.journal, self._links.progress.position)
         while entries := await self._next():
             await self._links.outbox.room()
-            self._links.outbox.offer(self._step(entries))
+            self._links.outbox.offer(await self._step(entries))
             self._counted.report(self._decoder.counts)
         self._links.outbox.close()
 
@@ -78,11 +78,12 @@ class Normalizer:
             return ()
         return await self._reader.read(READ_LIMIT)
 
-    def _step(self, entries: Sequence[Entry]) -> Batch:
+    async def _step(self, entries: Sequence[Entry]) -> Batch:
         messages: list[Outgoing] = []
         received: list[int] = []
         for entry in entries:
-            self._enter(entry.segment)
+            if entry.segment != self._segment:
+                await self._enter(entry.segment)
             decoded = self._decoder.feed(entry.record)
             if decoded.events:
                 self._encode(decoded.events, messages, received)
@@ -91,11 +92,10 @@ class Normalizer:
         self._links.progress.position = entries[-1].position
         return Batch(entries[-1].position, tuple(messages), tuple(received), entries[0].record.recv_ns)
 
-    def _enter(self, segment: str) -> None:
+    async def _enter(self, segment: str) -> None:
         """Save the decoder's state when the first record of a segment is about to be decoded."""
-        if self._segment != segment:
-            self._links.checkpoints.save(segment, self._decoder.state())
-            self._segment = segment
+        await self._links.journal.blocking(self._links.checkpoints.save, segment, self._decoder.state())
+        self._segment = segment
 
     def _encode(self, events: Sequence[Event], messages: list[Outgoing], received: list[int]) -> None:
         for event in events:
@@ -123,37 +123,53 @@ class Normalizer:
 
     async def _restore(self) -> FeedDecoder:
         """Return a decoder in the state it had behind the last record that was handed over."""
-        links = self._links
-        start = links.progress.position
+        start = self._links.progress.position or self._oldest()
         if start is None:
             return self._build_decoder(None)
-        decoder = self._decoder_at(start.segment)
+        self._links.progress.position = start
+        segment, decoder = self._decoder_before(start.segment)
+        replayed = await self._replay(decoder, Position(segment, 0), start)
         self._segment = start.segment
-        reader = JournalReader(links.journal, Position(start.segment, 0))
-        replayed = 0
-        while start.offset > 0:
-            entries = await reader.read(READ_LIMIT)
-            for entry in entries:
-                if entry.position > start:
-                    break
-                decoder.feed(entry.record)
-                replayed += 1
-            if entries[-1].position >= start:
-                break
-        self._log.info("books_restored", segment=start.segment, replayed=replayed)
+        self._log.info("books_restored", segment=segment, replayed=replayed)
         return decoder
 
-    def _decoder_at(self, segment: str) -> FeedDecoder:
-        """Return a decoder as it was at the segment's start; an empty one if its state cannot be read.
+    def _oldest(self) -> Position | None:
+        """Return where to begin without a cursor: the first segment, or the first behind it whose books are known."""
+        links = self._links
+        if not links.journal.segments:
+            return None
+        known = links.checkpoints.segments(links.journal.segments[-1].name)
+        here = [segment.name for segment in links.journal.segments if segment.name in known]
+        return Position(here[0], 0) if here else None
 
-        That costs the books until the next connection, which is near: only a power cut or another release of ours
-        spoils a state, and both begin with a new process.
+    def _decoder_before(self, segment: str) -> tuple[str, FeedDecoder]:
+        """Return the newest decoder state at or before a segment that can be read, and the segment it belongs to.
+
+        Without any, an empty decoder at the segment itself: then what its connections say until their end is rejected.
         """
-        try:
-            return self._build_decoder(self._links.checkpoints.load(segment))
-        except BadRecord as error:
-            self._log.error("checkpoint_unreadable", segment=segment, error=str(error))
-            return self._build_decoder(None)
+        here = {each.name for each in self._links.journal.segments}
+        for name in self._links.checkpoints.segments(segment):
+            if name not in here:
+                break  # its records are gone, so nothing can be replayed from there
+            try:
+                return name, self._build_decoder(self._links.checkpoints.load(name))
+            except BadRecord as error:
+                self._log.error("checkpoint_unreadable", segment=name, error=str(error))
+        self._log.error("no_checkpoint", segment=segment)
+        return segment, self._build_decoder(None)
+
+    async def _replay(self, decoder: FeedDecoder, begin: Position, end: Position) -> int:
+        """Feed what was handed over already; nothing comes of it a second time."""
+        reader, replayed = JournalReader(self._links.journal, begin), 0
+        at = begin
+        while at < end:
+            entries = await reader.read(READ_LIMIT)
+            for entry in entries:
+                if entry.position <= end:
+                    decoder.feed(entry.record)
+                    replayed += 1
+            at = entries[-1].position
+        return replayed
 
 
 class CountsSeen:
@@ -168,6 +184,7 @@ class CountsSeen:
         metrics.CHECKSUMS.labels(feed, "verified").inc(counts.checksums_verified - last.checksums_verified)
         metrics.CHECKSUMS.labels(feed, "failed").inc(counts.checksums_failed - last.checksums_failed)
         metrics.DUPLICATE_TRADES.labels(feed).inc(counts.duplicates - last.duplicates)
+        metrics.TRADE_ID_GAPS.labels(feed).inc(counts.trade_id_gaps - last.trade_id_gaps)
         for reason, total in counts.rejected.items():
             metrics.REJECTS.labels(feed, reason).inc(total - last.rejected.get(reason, 0))
         for symbol, total in counts.messages.items():

@@ -23,6 +23,8 @@ from ssmd.store.base import Store
 from ssmd.store.keys import RawKey
 
 STATE_FILE: Final = "sealed.json"
+SWEEP_S: Final = 5.0
+"""The cursor moves on without closing any segment, and a full journal closes none: look what may be deleted."""
 BLOCK_BYTES: Final = 256 << 10
 
 
@@ -92,7 +94,8 @@ class Sealer:
             await self._seal_closed()
             with trio.CancelScope() as self._waiting:
                 if not self._draining:  # drain() may have come while a segment was being stored
-                    await self._journal.wait_closed()
+                    with trio.move_on_after(SWEEP_S):
+                        await self._journal.wait_closed()
         await self._seal_closed()
 
     def drain(self) -> None:
@@ -103,8 +106,10 @@ class Sealer:
     async def _seal_closed(self) -> None:
         while unsealed := self._unsealed():  # storing takes its time: more may have closed meanwhile
             await self._seal(unsealed[0])
+        recent = self._journal.recent_segments()
         for segment in self._journal.closed_segments():
-            self._remove_if_done(segment)
+            if segment not in recent:  # a recovery reads those
+                self._remove_if_done(segment)
 
     def _unsealed(self) -> list[Segment]:
         return [segment for segment in self._journal.closed_segments() if segment.name > self._sealed.segment]
@@ -119,20 +124,28 @@ class Sealer:
         coverage = Coverage(b64decode(self._sealed.coverage) or None)
         summary = await self._journal.blocking(_summarize, path, coverage)
         if summary.first is None:  # its writer died before the first line; two such objects would be equal
-            self._save(replace(self._sealed, segment=segment.name))
+            await self._save(replace(self._sealed, segment=segment.name))
             return
         key = await self._store_body(segment, summary.body)
         manifest = self._manifest(key, segment, summary, coverage)
         body = msgspec.json.encode(manifest) + b"\n"
-        await self._store.create(key.manifest, body)
+        body = await self._store_manifest(key, body)
         coverage.forget(segment.minute_ns)
-        self._save(Sealed(segment.name, sha256(body).hexdigest(), b64encode(coverage.state()).decode()))
+        await self._save(Sealed(segment.name, sha256(body).hexdigest(), b64encode(coverage.state()).decode()))
         metrics.MINUTES_SEALED.labels(self._feed).inc()
         metrics.ARCHIVER_BYTES_WRITTEN.labels("raw").inc(manifest.stored_bytes)
         for gap in manifest.gaps:
             if gap.to_ns is not None:
                 metrics.GAPS.labels(self._feed, gap.reason).inc()
         self._log.info("minute_sealed", key=manifest.key, frames=manifest.frames, gaps=len(manifest.gaps))
+
+    async def _store_manifest(self, key: RawKey, body: bytes) -> bytes:
+        """Store the manifest and return what is stored: another release may have told the same in other words."""
+        try:
+            await self._store.create(key.manifest, body)
+        except AlreadyStored:
+            return await self._store.read(key.manifest) or body
+        return body
 
     async def _store_body(self, segment: Segment, body: bytes) -> RawKey:
         """Store under the first part that is free or already holds these very bytes."""
@@ -166,8 +179,8 @@ class Sealer:
         content = read_file(self._state_path)
         return Sealed() if content is None else msgspec.json.decode(content, type=Sealed)
 
-    def _save(self, sealed: Sealed) -> None:
-        replace_file(self._state_path, msgspec.json.encode(sealed), durable=True)
+    async def _save(self, sealed: Sealed) -> None:
+        await self._journal.blocking(_save_durably, self._state_path, msgspec.json.encode(sealed))
         self._sealed = sealed
 
 
@@ -182,11 +195,15 @@ def _summarize(path: Path, coverage: Coverage) -> _Summary:
             size += len(block)
             for line in raw.note_lines(block):
                 events += 1
-                coverage.note(raw.decode_line(line))
+                coverage.note(raw.read_line(line))
             first = first or block[: block.index(b"\n") + 1]
             last = block[block.rfind(b"\n", 0, -1) + 1 :]
             compressor.write(block)
     return _Summary(lines - events, events, size, _name(first), _name(last), compressor.finish())
+
+
+def _save_durably(path: Path, content: bytes) -> None:
+    replace_file(path, content, durable=True)
 
 
 def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
@@ -204,5 +221,5 @@ def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
 def _name(line: bytes) -> RecordName | None:
     if not line:
         return None
-    record = raw.decode_line(line)
+    record = raw.read_line(line)
     return RecordName(record.conn, record.seq, record.recv_ns)

@@ -16,8 +16,8 @@ from ssmd.log import get_logger
 from ssmd.protocols.base import Control, Exchange, Pong, SystemStatus
 from ssmd.protocols.decoder import Desync
 from ssmd.protocols.sharding import share_of
-from ssmd.protocols.subscriptions import BecameLive, Change, Subscriptions, WasRefused
-from ssmd.records import Configured, Connected, Disconnected, FeedConfig, Live, Refused, Resync
+from ssmd.protocols.subscriptions import BecameLive, Change, Reasked, Subscriptions, WasRefused
+from ssmd.records import Configured, Connected, Disconnected, FeedConfig, Live, Missed, Refused, Resync
 from ssmd.supervisor import Cell, HealthBoard, Mailbox
 
 READ_DESYNCS: Final = 64
@@ -64,6 +64,8 @@ class Session:
         self._draining = False
         self._scope: trio.CancelScope | None = None
         self._cause = ExchangeDown("crash")
+        self._config = FeedConfig(symbols=())
+        self._connected_ns = 0
         self._last_frame_s = 0.0
         self._wake = trio.Event()
         self._shown: dict[str, int] = {}
@@ -124,7 +126,9 @@ class Session:
         if link.after is not None:
             self._reconnects.inc()
         metrics.CONNECTED.labels(self._feed).inc()
-        self._links.journal.append_note(link.conn, link.take_seq(), Connected(self._place.url, link.after))
+        connected = Connected(self._place.url, link.after)
+        self._connected_ns = self._links.journal.append_note(link.conn, link.take_seq(), connected)
+        link.last_ns = self._connected_ns
         self._last_frame_s = trio.current_time()
         self._subscriptions = Subscriptions(self._exchange)
         self._version = self._links.config.version
@@ -172,6 +176,9 @@ class Session:
             if isinstance(change, BecameLive):
                 self._note(Live(self._symbols_of(change.names)))
                 self._place.board.check(self._check_name).ok()
+            elif isinstance(change, Reasked):
+                for symbol in self._symbols_of(change.names):
+                    self._note(Resync(symbol, "reconfigured", self._link.last_ns))
             elif isinstance(change, WasRefused):
                 symbol = self._symbols_of((change.name,))[0]
                 self._note(Refused(symbol, change.channel, change.reason))
@@ -189,7 +196,7 @@ class Session:
         known = {entry.name: entry.symbol for entry in self._config.symbols}
         return tuple(known.get(name, name) for name in names)
 
-    def _note(self, note: Disconnected | Live | Refused | Resync | Configured) -> None:
+    def _note(self, note: Disconnected | Live | Refused | Resync | Configured | Missed) -> None:
         self._links.journal.append_note(self._link.conn, self._link.take_seq(), note)
 
     @property
@@ -200,11 +207,20 @@ class Session:
 
     def _apply(self, config: FeedConfig) -> None:
         """Put a configuration in force: the note first, so that raw data alone tells what was wanted from here on."""
+        known = {entry.name: entry.symbol for entry in self._config.symbols}
         self._config = self._wanted(config)
         self._note(Configured(self._config))
         self._apply_changes(self._subscriptions.want(self._config, trio.current_time()))
+        self._note_renamed(known)
         metrics.CONFIG_REVISION.labels(self._feed).set(config.revision)
         self._wake.set()
+
+    def _note_renamed(self, known: dict[str, str]) -> None:
+        """A name that is live already will not become so again: say that its new symbol is."""
+        live = set(self._subscriptions.live)
+        renamed = [e.symbol for e in self._config.symbols if e.name in live and known.get(e.name, e.symbol) != e.symbol]
+        if renamed:
+            self._note(Live(tuple(renamed)))
 
     async def _follow_config(self) -> None:
         version = self._version
@@ -222,8 +238,13 @@ class Session:
                     self._resync(desync)
 
     def _resync(self, desync: Desync) -> None:
-        """Ask for one book again; a wish that an earlier connection left behind is settled by the reconnect."""
+        """Ask for one book again.
+
+        A wish from an earlier connection comes too late: the reconnect has mended the book, but until then it was not
+        usable, and that must be known.
+        """
         if desync.conn != self._link.conn:
+            self._note(Missed(desync.symbol, desync.reason, desync.from_ns, self._connected_ns))
             return
         self._note(Resync(desync.symbol, desync.reason, desync.from_ns))
         self._subscriptions.resync(desync.name, self._exchange.book_channel, trio.current_time())
@@ -240,8 +261,12 @@ class Session:
             if now_s >= ping_s:
                 ping_s, req_id = now_s + interval_s, req_id + 1
                 texts += filter(None, [self._exchange.ping(req_id)])
-            for text in texts:
-                await connection.send(text)
+            try:
+                for text in texts:
+                    await connection.send(text)
+            except ExchangeDown as error:
+                self._cause = error
+                raise
             if self._subscriptions.stuck:
                 self._fail(ExchangeDown("no_ack", "no subscription was acknowledged"))
             await self._sleep_until(min(ping_s, self._subscriptions.next_due_s()))

@@ -81,6 +81,21 @@ def decode_line(line: bytes | memoryview) -> Record:
         return _decode_unusual(line, error)
 
 
+UNREADABLE: Final = "unreadable"
+"""The connection name of a line that cannot be read; no real connection has it."""
+
+
+def read_line(line: bytes) -> Record:
+    """Return the record of one line of the journal; one that cannot be read becomes a text of no connection.
+
+    So bit rot costs its own line, is counted as a reject, and stops nobody.
+    """
+    try:
+        return decode_line(line)
+    except BadRecord:
+        return Record(0, UNREADABLE, 0, text=line.decode("utf-8", "backslashreplace"))
+
+
 def decode_lines(chunk: bytes) -> Iterator[Record | BadRecord]:
     """Yield the record of each line; a line that cannot be read comes as BadRecord, and the next one follows.
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +15,11 @@ from ssmd.blocking import Blocking, in_thread
 from ssmd.clock import NS_PER_MINUTE, NowNs, now_ns
 from ssmd.codec import raw
 from ssmd.errors import DiskFull
-from ssmd.journal.segments import Position, Segment, cut_torn_line, list_segments
+from ssmd.journal.segments import Position, Segment, cut_torn_line, last_line, list_segments
 from ssmd.journal.tail import Entry, Tail
 from ssmd.records import Note, Record
 
+RECENT_MINUTES: Final = 2
 QUIET_SEGMENT_GRACE_NS: Final = 1_000_000_000
 """A minute without a newer record is closed this long after its end."""
 
@@ -70,7 +72,8 @@ class Journal:
         self._blocks: deque[_Block] = deque()
         self._open: _Block | None = None
         self._last = self.segments[-1] if self.segments else None
-        self._last_ns = self._last.minute_ns if self._last else 0
+        self._last_ns = self._last_recv_ns()
+        self._last_monotonic_ns = time.monotonic_ns()
         self._pending_bytes = 0
         self._closed_bytes = sum((directory / segment.name).stat().st_size for segment in self.segments)
         self._file: tuple[str, int] | None = None
@@ -85,7 +88,6 @@ class Journal:
     async def room(self) -> None:
         """Wait until there is room for one more record. Cheap when there is; then it is no checkpoint."""
         while self.is_full:
-            self._has_room = trio.Event()
             await self._has_room.wait()
 
     @property
@@ -105,8 +107,12 @@ class Journal:
         return recv_ns
 
     def _stamp(self) -> int:
-        self._last_ns = max(self._now(), self._last_ns)
-        return self._last_ns
+        """Return the time, which never falls: while the clock is behind, it goes on by what really passes."""
+        now_ns, monotonic_ns = self._now(), time.monotonic_ns()
+        if now_ns < self._last_ns:
+            now_ns = self._last_ns + monotonic_ns - self._last_monotonic_ns
+        self._last_ns, self._last_monotonic_ns = now_ns, monotonic_ns
+        return now_ns
 
     def _append(self, record: Record, line: bytes) -> None:
         block = self._open
@@ -180,6 +186,7 @@ class Journal:
         self.tail.show(ordinal)
         self._announce()
         self._has_room.set()
+        self._has_room = trio.Event()
         return size
 
     def _write(self, batches: list[tuple[str, int, bytes]]) -> None:
@@ -240,6 +247,26 @@ class Journal:
         if self._open is not None:
             growing.add(self._open.name)
         return [segment for segment in self.segments if segment.name not in growing]
+
+    def recent_segments(self) -> list[Segment]:
+        """Return the segments of the last two minutes that hold records, in order of writing.
+
+        A live connection gets a heartbeat every second, so each one left open by a crash has a record in them.
+        """
+        recent: list[Segment] = []
+        for segment in reversed(self.segments):
+            if len({each.minute_ns for each in recent} | {segment.minute_ns}) > RECENT_MINUTES:
+                break
+            if (self.directory / segment.name).stat().st_size:
+                recent.append(segment)
+        return recent[::-1]
+
+    def _last_recv_ns(self) -> int:
+        """Return the last receive time in the journal: a clock that was set back must not undercut it."""
+        for segment in self.recent_segments()[-1:]:
+            line = last_line(self.directory / segment.name)
+            return max(segment.minute_ns, raw.read_line(line).recv_ns)
+        return 0
 
     def _end(self) -> Position:
         if not self.segments:

@@ -90,5 +90,5 @@ def _entries(data: bytes, at: Position) -> "list[Entry]":
     entries = []
     for line in data.splitlines(keepends=True):
         offset += len(line)
-        entries.append(Entry(raw.decode_line(line), at.segment, offset))
+        entries.append(Entry(raw.read_line(line), at.segment, offset))
     return entries

@@ -56,6 +56,14 @@ def list_segments(directory: Path) -> list[Segment]:
     return sorted(Segment.parse(path.name) for path in directory.glob("*.jsonl"))
 
 
+def last_line(path: Path) -> bytes:
+    """Return the last whole line of a segment, without its line break."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = _end_of_last_line(file.fileno(), max(0, size - 1))
+        return os.pread(file.fileno(), size - start, start).removesuffix(b"\n")
+
+
 def cut_torn_line(path: Path) -> int:
     """Cut what follows the last line break and return how many bytes that were.
 

@@ -35,7 +35,13 @@ class WasRefused(Struct, frozen=True):
     reason: str
 
 
-Change = BecameLive | WasRefused
+class Reasked(Struct, frozen=True):
+    """These names are subscribed anew in other words, say another depth; they are not live until BecameLive."""
+
+    names: tuple[str, ...]
+
+
+Change = BecameLive | WasRefused | Reasked
 
 
 class Refusal(Struct, frozen=True):
@@ -67,8 +73,10 @@ class Subscriptions:
     def want(self, config: FeedConfig, now_s: float) -> Sequence[Change]:
         """Take a new configuration; only the difference will be asked for.
 
-        Returns BecameLive for names whose last missing subscription is no longer wanted.
+        Returns BecameLive for names whose last missing subscription is no longer wanted, Reasked for names of which
+        something was live and must be subscribed in other words.
         """
+        was_live = set(self.live)
         self._config = config
         wanted = self._exchange.subscriptions(config)
         for entry in list(self._entries()):
@@ -81,7 +89,12 @@ class Subscriptions:
             if subscription.channel not in channels:
                 size = self._limits.symbols_per_request
                 channels[subscription.channel] = Entry(subscription, config, size, now_s, self._next_req_id)
-        return self._news(set(self._names))
+        news = self._news(set(self._names))
+        reasked = tuple(sorted(name for name in was_live if self._needs_snapshot(name)))
+        return (Reasked(reasked), *news) if reasked else news
+
+    def _needs_snapshot(self, name: str) -> bool:
+        return any(entry.wanted and entry.needs_snapshot for entry in self._names.get(name, {}).values())
 
     def _keep(self, entry: Entry, now_s: float) -> None:
         """Leave alone what stays the same; subscribe anew what is asked for in other words now, say another depth."""

@@ -31,7 +31,7 @@ async def raw_records(store: Store, key: RawKey) -> AsyncIterator[Sequence[Recor
     for block in blocks.iter_decompress(body, MAX_OBJECT_BYTES):
         whole, newline, rest = (rest + block).rpartition(b"\n")
         if newline:
-            yield [raw.decode_line(line) for line in whole.split(b"\n")]
+            yield [raw.read_line(line) for line in whole.split(b"\n")]
         await trio.lowlevel.checkpoint()
     if rest:
         raise BadRecord(f"raw object {key.key} ends within a line")

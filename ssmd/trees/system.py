@@ -68,6 +68,7 @@ class System:
         self.ops: dict[str, str] = {}
         self.pids: dict[str, int] = {"up": os.getpid()}
         self._run_dir = run_dir(spec.data_dir)
+        self._is_published = False
         self.withdraw()
 
     def tree(self) -> Supervisor:
@@ -85,6 +86,7 @@ class System:
 
     def publish_endpoints(self) -> None:
         """Write endpoints.json: everything is ready."""
+        self._is_published = True
         write_run_file(self._run_dir / "endpoints.json", self.endpoints())
 
     def _children(self) -> Sequence[ChildSpec]:
@@ -157,6 +159,8 @@ class System:
 
         async def ready() -> None:
             self.ops.update((await wait_for_run_file(run_file)).ops)
+            if self._is_published:
+                self.publish_endpoints()  # a restarted role listens elsewhere
 
         return self._child(name, role_argv(spec_file), ready)
 

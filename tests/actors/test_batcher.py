@@ -192,3 +192,16 @@ async def test_a_message_that_cannot_be_read_is_counted_and_passed(rig, subject,
     assert metrics.ARCHIVER_POISON.labels("kraken")._value.get() == before + 1
     assert (rig.seqs(FIRST), rig.seqs(SECOND)) == ([0], [1])
     assert rig.acked == 3
+
+
+async def test_a_subject_that_contradicts_its_message_is_poison_not_a_crash(rig, autojump_clock):
+    """Mutant: believe the subject; its symbol then broke the key while storing, before any ack, for ever."""
+    before = metrics.ARCHIVER_POISON.labels("kraken")._value.get()
+    await rig.publish(trade(1, 0))
+    payload = marketdata.encode(trade(2, 1))
+    async with rig.dialer.connect() as bus:
+        await bus.publish(
+            [Outgoing("md.kraken.trade.btcusd", payload, "p1"), Outgoing("md.kraken.trade.ETHUSD", payload, "p2")]
+        )
+    await run_for(rig, 90)
+    assert metrics.ARCHIVER_POISON.labels("kraken")._value.get() == before + 2

@@ -157,13 +157,15 @@ async def test_readiness_says_whether_the_bus_is_there(rig, autojump_clock):
 
 
 async def test_checkpoints_of_published_segments_are_removed(rig, autojump_clock):
-    rig.checkpoints.save("20251206T1359-0000.jsonl", b"old")
+    rig.checkpoints.save("20251206T1358-0000.jsonl", b"older")
+    rig.checkpoints.save("20251206T1359-0000.jsonl", b"in reserve")
     rig.checkpoints.save(SEGMENT, b"present")
     rig.outbox.offer(batch(1))
     rig.outbox.close()
     await trio.sleep(1)
     await rig.publisher().run()
-    assert rig.checkpoints.load("20251206T1359-0000.jsonl") is None
+    assert rig.checkpoints.load("20251206T1358-0000.jsonl") is None
+    assert rig.checkpoints.load("20251206T1359-0000.jsonl") == b"in reserve"
     assert rig.checkpoints.load(SEGMENT) == b"present"
 
 

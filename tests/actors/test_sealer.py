@@ -127,17 +127,41 @@ async def test_a_segment_is_deleted_only_when_it_is_stored_and_the_cursor_has_pa
     await rig.write('{"a":1}')
     await trio.sleep(61)
     await rig.write('{"b":1}', seq=1)
-    first, second = (rig.journal.directory / segment.name for segment in rig.journal.segments)
+    await trio.sleep(61)
+    await rig.write('{"c":1}', seq=2)
+    first, second, third = (rig.journal.directory / segment.name for segment in rig.journal.segments)
     with trio.move_on_after(1):
         await rig.sealer().run()
     assert first.exists()
-    rig.cursor.advance(Position(second.name, 0))
+    rig.cursor.advance(Position(third.name, 0))
     rig.cursor.save()
     rig.store.faults.down = True
     with trio.move_on_after(1):
         await rig.sealer().run()  # it is stored already, so a store that is away does not matter
     assert not first.exists()
-    assert second.exists()
+    assert second.exists(), "a recovery looks back over two minutes"
+    assert third.exists()
+
+
+async def test_a_full_journal_frees_itself_once_the_cursor_has_passed(rig, autojump_clock):
+    """Mutant: wait for a segment to close; a full journal closes none, so nothing was ever deleted."""
+    for minute in range(3):
+        await rig.write(f'{{"m":{minute}}}', seq=minute)
+        await trio.sleep(61)
+    await rig.write('{"m":3}', seq=3)
+    segments = list(rig.journal.segments)
+    rig.journal.limits = JournalLimits(total_bytes=1)
+
+    async def pass_by() -> None:
+        await trio.sleep(10)
+        rig.cursor.advance(Position(segments[-1].name, 0))
+        rig.cursor.save()
+
+    with trio.move_on_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.sealer().run)
+            nursery.start_soon(pass_by)
+    assert list(rig.journal.segments) == segments[2:]
 
 
 async def test_a_segment_stays_while_a_restart_would_begin_in_it(rig, autojump_clock):

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from ssmd import metrics
 from ssmd.errors import ExchangeDown
 from ssmd.protocols.decoder import Desync
-from ssmd.records import Configured, Connected, Disconnected, FeedConfig, Live, Refused, Resync
+from ssmd.records import Configured, Connected, Disconnected, FeedConfig, Live, Missed, Refused, Resync
 from ssmd.supervisor import Backoff, ChildSpec, Strategy, Supervisor
 from tests.actors.fakes import BTC, ETH, HEARTBEAT, SOL, Bench, FakeExchange, FakeTransport, acknowledge, never
 
@@ -259,3 +259,40 @@ async def test_the_symbol_gauges_count_this_connection_only_while_it_is_open(ben
     assert seen == [5 + 2]
     metrics.SYMBOLS.labels("kraken", "live").dec(5)
     assert [gauge(metrics.SYMBOLS, state) for state in ("live", "pending", "refused")] == before
+
+
+async def test_a_wish_from_an_earlier_connection_becomes_a_gap_not_a_resync(bench, far, autojump_clock):
+    bench.wishes.offer(Desync("older-0-1", "ETHUSD", "ETH/USD", "checksum", 100))
+    await run_for(bench, 2, far)
+    (missed,) = [note for note in await bench.notes() if isinstance(note, Missed)]
+    assert (missed.symbol, missed.reason, missed.from_ns) == ("ETHUSD", "checksum", 100)
+
+
+async def test_a_renamed_symbol_is_live_under_its_new_name(bench, far, autojump_clock):
+    async def rename() -> None:
+        await trio.sleep(5)
+        renamed = replace(BTC, symbol="XBTUSD")
+        bench.config.set(replace(bench.config.get(), symbols=(renamed, ETH), revision=2))
+
+    with trio.move_on_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(far.heart)
+            nursery.start_soon(rename)
+            await bench.session().run()
+    assert Live(("XBTUSD",)) in await bench.notes()
+
+
+async def test_another_depth_is_a_gap_of_the_book_until_it_is_live_again(bench, far, autojump_clock):
+    async def deepen() -> None:
+        await trio.sleep(5)
+        bench.config.set(replace(bench.config.get(), book_depth=100, revision=2))
+
+    with trio.move_on_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(far.heart)
+            nursery.start_soon(deepen)
+            await bench.session().run()
+    notes = await bench.notes()
+    assert {note.symbol for note in notes if isinstance(note, Resync)} == {"BTCUSD", "ETHUSD"}
+    at = next(i for i, note in enumerate(notes) if isinstance(note, Resync))
+    assert {symbol for note in notes[at:] if isinstance(note, Live) for symbol in note.symbols} == {"BTCUSD", "ETHUSD"}

@@ -23,10 +23,10 @@ def test_an_unreadable_cursor_costs_a_replay_not_a_crash(tmp_path: Path):
     assert Cursor(tmp_path).position is None
 
 
-def test_checkpoints_before_the_cursor_are_removed(tmp_path: Path):
+def test_checkpoints_before_the_cursor_are_removed_but_one_in_reserve(tmp_path: Path):
     checkpoints = Checkpoints(tmp_path)
-    for name in ("20251206T1400-0000.jsonl", "20251206T1401-0000.jsonl", "20251206T1402-0000.jsonl"):
+    for name in ("20251206T1359-0000.jsonl", "20251206T1400-0000.jsonl", "20251206T1401-0000.jsonl"):
         checkpoints.save(name, name.encode())
     checkpoints.prune("20251206T1401-0000.jsonl")
-    assert checkpoints.load("20251206T1400-0000.jsonl") is None
-    assert checkpoints.load("20251206T1401-0000.jsonl") == b"20251206T1401-0000.jsonl"
+    assert checkpoints.load("20251206T1359-0000.jsonl") is None
+    assert checkpoints.segments("20251206T1401-0000.jsonl") == ["20251206T1401-0000.jsonl", "20251206T1400-0000.jsonl"]

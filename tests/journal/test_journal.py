@@ -49,10 +49,21 @@ async def test_nothing_is_readable_before_it_is_written(journal):
     assert len(await reader.read(10)) == 3
 
 
-async def test_receive_times_never_fall_even_when_the_clock_steps_back(journal, clock):
+async def test_receive_times_never_fall_and_go_on_while_the_clock_is_behind(journal, clock):
     first = journal.append_frame("c", 0, frame(0))
     clock.forward(-30)
-    assert journal.append_frame("c", 1, frame(1)) == first
+    second = journal.append_frame("c", 1, frame(1))
+    third = journal.append_frame("c", 2, frame(2))
+    assert first < second < third < first + NS_PER_S
+
+
+async def test_a_clock_set_back_over_a_restart_does_not_undercut_the_journal(journal, directory, clock):
+    clock.forward(40)
+    last = journal.append_frame("c-0-1", 0, frame(0))
+    await journal.write_pending()
+    clock.forward(-30)
+    again = Journal(directory, JournalLimits(), clock)
+    assert again.append_frame("d-0-1", 0, frame(1)) > last
 
 
 async def test_a_new_minute_opens_a_new_segment_and_closes_the_old_one(journal, clock):
@@ -188,6 +199,58 @@ async def test_a_torn_line_is_noted_on_the_connection_it_belonged_to(journal, di
     notes = [record.note for record in await drain(JournalReader(again, None))]
     assert notes[1] == Lost("torn_line", 11)
     assert isinstance(notes[2], Disconnected)
+
+
+async def test_segments_without_a_line_do_not_hide_an_orphan(journal, directory, clock):
+    """Mutant: look at the last two files; two processes that died at once left them empty, and the gap was lost."""
+    journal.append_note("a-0-1", 0, Connected("ws://x"))
+    await journal.write_pending()
+    for part in (1, 2, 3):
+        (directory / f"20251206T1400-{part:04d}.jsonl").touch()
+    assert end_orphans(Journal(directory, JournalLimits(), clock)) == ["a-0-1"]
+
+
+async def test_a_second_crash_during_recovery_keeps_where_the_data_ended(journal, directory, clock):
+    journal.append_note("a-0-1", 0, Connected("ws://x"))
+    await journal.write_pending()
+    clock.forward(15)
+    again = Journal(directory, JournalLimits(), clock)
+    again.append_note("a-0-1", 1, Lost("torn_line", 11))
+    await again.write_pending()
+    third = Journal(directory, JournalLimits(), clock)
+    end_orphans(third)
+    await third.write_pending()
+    assert (await drain(JournalReader(third, None)))[-1].note.last_frame_ns == START_NS
+
+
+async def test_a_line_that_rotted_on_disk_stops_nobody(journal, directory, clock):
+    journal.append_note("a-0-1", 0, Connected("ws://x"))
+    fill(journal, 3, first=1, conn="a-0-1")
+    await journal.write_pending()
+    path = directory / journal.segments[0].name
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1] + bytes(20) + b"\n" + lines[3])
+    again = Journal(directory, JournalLimits(), clock)
+    assert end_orphans(again) == ["a-0-1"]
+    await again.write_pending()
+    assert [r.conn for r in await drain(JournalReader(again, None))] == [
+        "a-0-1",
+        "a-0-1",
+        "unreadable",
+        "a-0-1",
+        "a-0-1",
+    ]
+
+
+async def test_every_session_that_waits_for_room_is_woken(directory, clock):
+    journal = Journal(directory, JournalLimits(pending_bytes=100), clock)
+    fill(journal, 2)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(journal.room)
+            await trio.testing.wait_all_tasks_blocked()
+            await journal.write_pending()
 
 
 def test_the_directory_is_made(tmp_path: Path, clock):

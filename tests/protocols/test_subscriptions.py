@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ssmd.protocols.base import Accepted, Control, Exchange, Pong, RateLimited, Rejected, Subscription
 from ssmd.protocols.subscription import REFUSED_RETRY_S, RESYNC_CAP_S, RESYNC_FORGIVE_S, RETRY_CAP_S
-from ssmd.protocols.subscriptions import DEGRADED_AFTER, BecameLive, Change, Subscriptions, WasRefused
+from ssmd.protocols.subscriptions import DEGRADED_AFTER, BecameLive, Change, Reasked, Subscriptions, WasRefused
 from ssmd.records import FeedConfig, SymbolSpec
 from tests.protocols.fake_exchange import LIMITS, FakeExchange, FakeServer, config_of
 
@@ -91,7 +91,7 @@ def test_another_depth_subscribes_only_the_books_anew_and_leaves_with_the_old_de
     line = live_on("BTC", "eth")
     line.want("BTC", "eth", depth=100)
     assert line.run(5) == ["unsubscribe 3 book BTC 10", "subscribe 4 book BTC 100"]
-    assert line.changes == [BecameLive(("BTC",))]
+    assert line.changes == [Reasked(("BTC",)), BecameLive(("BTC",))]
 
 
 def test_dropping_to_l1_leaves_the_book_and_the_name_stays_live() -> None:
