@@ -103,6 +103,9 @@ MINUTES_SEALED: Final = _counter("ssmd_connector_minutes_sealed_total", "Raw obj
 ARCHIVED: Final = _counter("ssmd_archiver_events_total", "Events stored in objects.", ("feed", "type"))
 ARCHIVER_DUPLICATES: Final = _counter("ssmd_archiver_duplicates_total", "Events seen before by identity.", ("feed",))
 ARCHIVER_POISON: Final = _counter("ssmd_archiver_poison_messages_total", "Messages that cannot be read.", ("feed",))
+ARCHIVER_DISCARDED: Final = _counter(
+    "ssmd_archiver_discarded_messages_total", "At most so many messages left the stream unarchived.", ("feed",)
+)
 OBJECTS_STORED: Final = _counter("ssmd_archiver_objects_total", "Objects stored.", ("feed",))
 
 # Every role --------------------------------------------------------------------------------------------------

@@ -73,10 +73,17 @@ class Batcher:
                 await bus.ensure_stream(archive.stream)
                 async with bus.consume(archive.stream.name, archive.durable, archive.subject) as consumer:
                     self._check.ok()
+                    self._note_discarded(consumer.discarded)
                     await self._probe_store()
                     await self._follow(consumer)
         finally:
             self._check.fail("not connected")
+
+    def _note_discarded(self, count: int) -> None:
+        """Say what the stream's limits took before it was archived; the raw data has it, a reprocess brings it back."""
+        if count:
+            metrics.ARCHIVER_DISCARDED.labels(self._archive.feed).inc(count)
+            self._log.error("stream_discarded_unarchived", at_most=count, stream=self._archive.stream.name)
 
     def drain(self) -> None:
         self._draining = True

@@ -49,6 +49,9 @@ class KvEntry(Struct, frozen=True):
 
 
 class Consumer(Protocol):
+    discarded: int
+    """How many messages, at most, the stream has dropped by its limits before this durable had acknowledged them."""
+
     async def fetch(self, limit: int, within_s: float) -> Sequence[Incoming]:
         """Return 1 to `limit` messages as soon as there are any, or nothing after `within_s`."""
         ...

@@ -57,6 +57,10 @@ class MemoryStream:
         self._seen: dict[str, tuple[int, float]] = {}
 
     @property
+    def first_seq(self) -> int:
+        return self._first_seq
+
+    @property
     def last_seq(self) -> int:
         return self._last_seq
 
@@ -75,9 +79,12 @@ class MemoryStream:
         self._messages[seq] = _Stored(seq, message.subject, message.payload, message.message_id)
         self._seqs_of.setdefault(message.subject, array("Q")).append(seq)
         self._bytes += len(message.payload)
+        self.keep_limits()
+        return seq, False
+
+    def keep_limits(self) -> None:
         while self._bytes > self.spec.max_bytes and len(self._messages) > 1:
             self._drop_first()
-        return seq, False
 
     def read(self, after_seq: int, pattern: str, limit: int) -> tuple[list[_Stored], int]:
         """Return the next messages that match the pattern, and how many more there are behind them."""
@@ -185,7 +192,9 @@ class MemoryBus:
         check_token(spec.name, "stream")
         for subject in spec.subjects:
             check_filter(subject)
-        self.broker.streams.setdefault(spec.name, MemoryStream(spec)).spec = spec
+        stream = self.broker.streams.setdefault(spec.name, MemoryStream(spec))
+        stream.spec = spec
+        stream.keep_limits()
 
     async def publish(self, batch: Sequence[Outgoing]) -> Published:
         self._outgoing.check(batch)
@@ -266,6 +275,7 @@ class MemoryConsumer:
         self._subject, self._max_ack_pending = reading
         self._unacked: deque[int] = deque()
         self._read_seq = bus.broker.streams[stream].ack_floors[durable]
+        self.discarded = max(0, bus.broker.streams[stream].first_seq - 1 - self._read_seq)
 
     async def fetch(self, limit: int, within_s: float) -> Sequence[Incoming]:
         await self._bus.turn()

@@ -76,9 +76,9 @@ class NatsBus:
         spec = streams.ConsumerSpec(
             check_token(stream, "stream"), check_token(durable, "durable"), check_filter(subject), max_ack_pending
         )
-        await self._island.run(partial(streams.ensure_consumer, self._link, spec))
+        discarded = await self._island.run(partial(streams.ensure_consumer, self._link, spec))
         async with self._pull(lambda: Pull(self._link, stream, durable, _incoming)) as pull:
-            yield NatsConsumer(self._island, pull)
+            yield NatsConsumer(self._island, pull, discarded)
 
     @asynccontextmanager
     async def listen(self, stream: str, subject: str) -> AsyncIterator[Consumer]:
@@ -117,7 +117,8 @@ class NatsBus:
 
 
 class NatsConsumer:
-    def __init__(self, island: Island, pull: Pull[Incoming]) -> None:
+    def __init__(self, island: Island, pull: Pull[Incoming], discarded: int = 0) -> None:
+        self.discarded = discarded
         self._island = island
         self._pull = pull
 

@@ -55,8 +55,10 @@ async def ensure_stream(link: Link, spec: StreamSpec) -> None:
             await link.js.update_stream(present.evolve(**wanted))
 
 
-async def ensure_consumer(link: Link, spec: ConsumerSpec) -> None:
+async def ensure_consumer(link: Link, spec: ConsumerSpec) -> int:
     """Create or update the durable consumer, and start it at its first unacknowledged message.
+
+    Returns how many messages, at most, the stream has dropped by its limits before they were acknowledged.
 
     The reset is one atomic step on the server: unacknowledged messages come again at once and in order, not after
     AckWait, and requests that a dead reader left behind are gone.
@@ -70,8 +72,11 @@ async def ensure_consumer(link: Link, spec: ConsumerSpec) -> None:
         max_ack_pending=spec.max_ack_pending,
     )
     async with link.asking(f"consumer {spec.stream}.{spec.durable}"):
-        await link.js.add_consumer(spec.stream, config)
+        consumer = await link.js.add_consumer(spec.stream, config)
         await link.js.reset_consumer(spec.stream, spec.durable)
+        first_seq = (await link.js.stream_info(spec.stream)).state.first_seq
+    floor = consumer.ack_floor.stream_seq if consumer.ack_floor is not None else 0
+    return max(0, first_seq - 1 - floor)
 
 
 async def make_watcher(link: Link, bucket: str, key: str) -> str:

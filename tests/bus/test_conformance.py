@@ -327,3 +327,19 @@ async def test_a_new_watch_after_that_sees_the_new_bucket(rig: Rig):
             await bus.kv_put(rig.bucket, "k", b"2")
             with trio.fail_after(5):
                 assert (await anext(values)).value == b"2"
+
+
+async def test_a_consumer_says_what_the_stream_dropped_before_it_was_acknowledged(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        await bus.publish(rig.batch(0, 100))
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>") as consumer:
+            assert consumer.discarded == 0
+            await read(consumer, 10)
+            await consumer.ack_through(10)
+        small = StreamSpec(rig.spec.name, rig.spec.subjects, max_bytes=500, max_age_s=rig.spec.max_age_s)
+        await bus.ensure_stream(small)
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>") as consumer:
+            assert 0 < consumer.discarded <= 90
+            first = (await read(consumer, 1))[0]
+            assert first.stream_seq == 10 + consumer.discarded + 1
