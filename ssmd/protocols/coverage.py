@@ -130,7 +130,7 @@ class Coverage:
     def _keep_only(self, wanted: Collection[str], record: Record, connection: _Connection) -> None:
         connection.live.intersection_update(wanted)
         connection.wanted = set(wanted)
-        for symbol, gap in list(self._state.open.items()):
+        for symbol, gap in sorted(self._state.open.items()):
             if gap.conn == record.conn and symbol not in wanted:
                 self._close(symbol, record.recv_ns, record.recv_ns)
 
