@@ -93,6 +93,26 @@ async def kill_each(row: Row, folder: Path, target: Recovery) -> None:
     row.duration_s = watch.elapsed_s
 
 
+async def kill_all_at_once(row: Row, folder: Path, target: Recovery, pauses_s: tuple[float, float]) -> None:
+    """Kill every process within a second, again and again for as long as the target says; drain, check everything."""
+    random, watch = Random(row.seed), Stopwatch()
+    back_s: list[float] = []
+    async with running(folder, f"--rate {target.rate_per_s} --seed {row.seed}") as rig:
+        await rig.until_publishing(trio.current_time(), 0, LATE_S)
+        end_s = trio.current_time() + target.for_s
+        while trio.current_time() < end_s:
+            await trio.sleep(next_kill_in_s(random, 0.0, pauses_s))
+            for role in random.sample((CONNECTOR, ARCHIVER, NATS), 3):
+                rig.kill(role)
+                await trio.sleep(random.uniform(0.0, 0.4))
+            killed_s = trio.current_time()
+            back_s.append(max(await connector_is_back(rig, killed_s), await archiver_is_back(rig, killed_s)))
+        row.note(kills=3 * len(back_s), back_s=[round(s, 2) for s in back_s])
+        row.at_most("slowest_back_s", max(back_s), target.back_within_s)
+        await finish(row, rig, target)
+    row.duration_s = watch.elapsed_s
+
+
 async def finish(row: Row, rig: Rig, target: Recovery | Restart | Faults) -> None:
     """Drain the system and compare everything with everything."""
     watch = Stopwatch()
