@@ -20,4 +20,4 @@ async def test_killed(name: str, row: Row, tmp_path: Path) -> None:
 
 
 async def test_all_killed(row: Row, tmp_path: Path) -> None:
-    await kill_all_at_once(row, tmp_path, ALL, (14.0, 20.0))
+    await kill_all_at_once(row, tmp_path, ALL, (20.5, 23.0))
