@@ -18,11 +18,11 @@ RECONNECTS = "ssmd_connector_websocket_reconnects_total"
 ON_FRAMES = (
     *("checksum:BTC/USD", "flip:ETH/USD", "missing:SOL/USD", "reorder:BTC/USD", "duplicate", "unknown_field"),
     *("wrong_type", "absurd_price:ETH/USD", "garbage", "nan", "deep_json", "huge_int", "unknown_channel"),
-    *("unknown_symbol", "silence:BTC/USD:2", "pause:1", "burst:5000:0.5", "stall:2"),
+    *("unknown_symbol", "bad_utf8", "oversize", "silence:BTC/USD:2", "pause:1", "burst:5000:0.5", "stall:2"),
 )
 """These leave the connection open."""
 ON_CONNECTIONS = (
-    *(("drop",), ("close:1001",), ("bad_utf8",), ("oversize",), ("stall:8",), ("close:1012",)),
+    *(("drop",), ("close:1001",), ("oversize:40000000",), ("stall:8",), ("close:1012",)),
     *(("no_ack", "drop"), ("already", "drop"), ("rate_limit", "drop"), ("refuse_connects:2:503", "drop")),
 )
 """These end it, or spoil the next one. Each connection that is lost soon doubles the wait for the next."""

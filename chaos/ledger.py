@@ -54,7 +54,7 @@ def connections_of(records: Sequence[Record]) -> list[Kept]:
             kept[record.conn] = Kept(record.conn)
         elif record.note is None:
             connection = kept.setdefault(record.conn, Kept(record.conn))
-            connection.frames.append(record.frame or record.text or "")
+            connection.frames.append(_text_of(record))
             connection.last_ns = record.recv_ns
     return list(kept.values())
 
@@ -122,3 +122,10 @@ def _compare_connection(kept: Kept, sent: Sequence[LedgerLine], covered: _Covere
         else:
             found.unaccounted += 1
             found.problems.append(f"{kept.name}: frame {line.n} is neither kept nor in a gap: {line.frame[:80]}")
+
+
+def _text_of(record: Record) -> str:
+    """Return what was received as the ledger shows it: bytes that are no text as escapes."""
+    if record.data is not None:
+        return record.data.decode("utf-8", "backslashreplace")
+    return record.frame or record.text or ""

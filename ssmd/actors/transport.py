@@ -1,6 +1,7 @@
 """The seam to the exchange's socket, and its first form: trio-websocket."""
 
 import ssl
+from codecs import IncrementalDecoder
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 
 import trio
 import trio_websocket  # noqa: TID251  # this file is the exchange transport
+from wsproto.frame_protocol import MessageDecoder
 
 from ssmd.errors import ExchangeDown
 
@@ -44,6 +46,7 @@ class WebSocketTransport:
         try:
             async with trio.open_nursery() as nursery:
                 socket = await self._shake_hands(nursery, stream, url, max_frame_bytes)
+                _keep_bad_text(socket)
                 try:
                     yield _WebSocket(socket)
                 finally:
@@ -111,7 +114,41 @@ class _WebSocket:
             message: str | bytes = await self._socket.get_message()
         except trio_websocket.ConnectionClosed as error:
             raise _down(error) from error
-        return message
+        return message if isinstance(message, bytes) or message.isascii() else _exact(message)
+
+
+class _KeepingDecoder(MessageDecoder):
+    """Decodes text that is not UTF-8 with escapes instead of failing, so that it can be kept."""
+
+    @property
+    def decoder(self) -> IncrementalDecoder | None:
+        return self._decoder
+
+    @decoder.setter
+    def decoder(self, made: IncrementalDecoder | None) -> None:
+        if made is not None:
+            made.errors = "surrogateescape"
+        self._decoder = made
+
+
+def _keep_bad_text(socket: "trio_websocket.WebSocketConnection") -> None:
+    """Let the connection survive a text frame that is not UTF-8.
+
+    The protocol demands to fail the connection, and so loses the frame and what follows. Here every frame is kept, and
+    whoever reads it decides. Private names: a test of ours fails when they change.
+    """
+    connection = socket._wsproto.connection  # noqa: SLF001
+    if connection is not None:
+        connection._proto._message_decoder = _KeepingDecoder()  # noqa: SLF001
+
+
+def _exact(text: str) -> str | bytes:
+    """Return the text, or the very bytes received where they are no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape")
+    return text
 
 
 def _down(error: "trio_websocket.ConnectionClosed") -> ExchangeDown:

@@ -30,7 +30,9 @@ from ssmd.protocols.text import shorten
 from ssmd.records import FeedConfig
 
 LIMITS: Final = Limits(
-    max_frame_bytes=16 * 1024 * 1024,  # ours: the largest recorded snapshot, depth 1000, has 64 kB
+    max_frame_bytes=32
+    * 1024
+    * 1024,  # ours: the largest recorded snapshot has 64 kB; what is absurd is kept all the same
     connects_per_window=120,  # the documented ban begins at about 150; Kraken's own client stays at 120
     connect_window_s=600,
     idle_timeout_s=5,  # documented advice; the heartbeat comes every second, measured 936-1,119 ms
