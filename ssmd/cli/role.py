@@ -40,7 +40,7 @@ async def run_role(spec: trees.RoleSpec) -> int:
 
     def say_ready(_beside: trio.Nursery) -> None:
         endpoints = trees.Endpoints(os.getpid(), spec.nats_url, ops={spec.title: addresses[0]})
-        trees.write_run_file(run_file, endpoints)
+        trees.add_role(run_file, endpoints)
 
     code = 0
     try:
@@ -49,14 +49,14 @@ async def run_role(spec: trees.RoleSpec) -> int:
         log.get_logger().error("role_gave_up", error=str(group.exceptions[0]))
         code = EXIT_GAVE_UP
     finally:
-        _leave_last_words(run_file)
+        _leave_last_words(run_file, spec.title)
     return code
 
 
-def _leave_last_words(run_file: Path) -> None:
-    """Replace the run file by the final metrics: nobody listens here any more, but the totals are of interest."""
-    run_file.unlink(missing_ok=True)
-    run_file.with_suffix(".metrics").write_bytes(metrics.render())
+def _leave_last_words(run_file: Path, title: str) -> None:
+    """Leave the final metrics where nobody listens any more: the totals are of interest."""
+    trees.remove_role(run_file, title)
+    run_file.with_name(f"{title.replace(':', '-')}.metrics").write_bytes(metrics.render())
 
 
 if __name__ == "__main__":

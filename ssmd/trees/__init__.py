@@ -8,7 +8,7 @@ running    one tree in this process, from start to signal
 from ssmd.trees.listening import listen
 from ssmd.trees.role_spec import RoleName, RoleSpec
 from ssmd.trees.roles import World, archiver, connector, feed_entry, local_world, observe, role, stream_spec
-from ssmd.trees.run_files import Endpoints, claim, run_dir, wait_for_run_file, write_run_file
+from ssmd.trees.run_files import Endpoints, add_role, claim, remove_role, run_dir, wait_for_run_file, write_run_file
 from ssmd.trees.running import run_tree
 from ssmd.trees.system import System, UpSpec, role_argv, role_environment, write_role_spec
 
@@ -19,6 +19,7 @@ __all__ = [
     "System",
     "UpSpec",
     "World",
+    "add_role",
     "archiver",
     "claim",
     "connector",
@@ -26,6 +27,7 @@ __all__ = [
     "listen",
     "local_world",
     "observe",
+    "remove_role",
     "role",
     "role_argv",
     "role_environment",

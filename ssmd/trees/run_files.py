@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 import trio
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ssmd.errors import ConfigError
 from ssmd.journal.files import read_file, replace_file
@@ -51,6 +52,29 @@ def claim(data_dir: Path, title: str) -> int:
 
 def write_run_file(path: Path, content: object) -> None:
     replace_file(path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+
+
+def add_role(path: Path, endpoints: Endpoints) -> None:
+    """Write where a role listens; other roles that were started by hand in the same folder keep their entries."""
+    ops = {} if (before := _read(path)) is None else before.ops
+    write_run_file(path, replace(endpoints, ops=ops | endpoints.ops))
+
+
+def remove_role(path: Path, title: str) -> None:
+    """Take a role that has ended out of its file, and the file away with the last one."""
+    before = _read(path)
+    if before is None:
+        return
+    ops = {role: url for role, url in before.ops.items() if role != title}
+    if ops:
+        write_run_file(path, replace(before, ops=ops))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Endpoints | None:
+    content = read_file(path)
+    return None if content is None else msgspec.json.decode(content, type=Endpoints)
 
 
 async def wait_for_run_file(path: Path, is_alive: Callable[[], bool] = lambda: True) -> Endpoints:
