@@ -45,6 +45,8 @@ async def _end(row: Row, rig: Rig, number: signal.Signals) -> float:
     took_s = watch.elapsed_s
     if left := [role for role, pid in pids.items() if is_running(pid)]:
         row.missed.append(f"still running after the end: {left}")
+    if number == signal.SIGKILL:
+        _tear(rig)
     if number == signal.SIGTERM:
         row.at_most("exit_code", code, 0)
         await _check_drained(row, rig)
@@ -55,3 +57,10 @@ async def _check_drained(row: Row, rig: Rig) -> None:
     """What was drained is whole at once: nothing waits for the next start."""
     verdict = await check(local_store(rig.data_dir), "kraken")
     row.missed += verdict.problems[:10]
+
+
+def _tear(rig: Rig) -> None:
+    """Leave what a process killed in mid-write leaves: half a line at the end of the newest segment."""
+    newest = max((rig.data_dir / "journal/kraken").glob("*.jsonl"))
+    with newest.open("ab") as file:
+        file.write(b'{"recv_ns":17650296001234')
