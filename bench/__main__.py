@@ -1,16 +1,34 @@
-"""`make bench` runs everything; `make bench ARGS="stages load"` a part of it."""
+"""`make bench` runs everything; `make bench ARGS="stages load"` a part of it.
 
+stages      µs of CPU per frame or event for every stage of the path
+decode      the decoder alone, by kind of frame
+codec       messages and raw lines, by kind
+publish     the bus client against a real nats-server, by batch size
+load        the whole system at 2,000 frames/s for a minute: latency, CPU, memory, and a check of the result
+saturation  the whole system, offered more than it can take
+"""
+
+import runpy
 import sys
 
 from bench import load, stages
 
 PARTS = {"stages": stages.run, "load": load.steady, "saturation": load.saturation}
+SCRIPTS = ("decode", "codec", "publish")
 
 
 def main() -> None:
-    for name in sys.argv[1:] or PARTS:
-        print(f"== {name}")
-        PARTS[name]()
+    names = sys.argv[1:] or ["stages", *SCRIPTS, "load", "saturation"]
+    unknown = [name for name in names if name not in PARTS and name not in SCRIPTS]
+    if unknown:
+        sys.exit(f"bench: no part {unknown[0]!r}; there are {', '.join([*PARTS, *SCRIPTS])}")
+    for name in names:
+        print(f"== {name}", flush=True)
+        if name in PARTS:
+            PARTS[name]()
+        else:
+            sys.argv = [name]
+            runpy.run_module(f"bench.{name}", run_name="__main__")
 
 
 main()
