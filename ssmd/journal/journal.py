@@ -31,7 +31,7 @@ class JournalLimits(Struct, frozen=True):
     """
 
     pending_bytes: int = 8 << 20
-    tail_bytes: int = 4 << 20
+    tail_bytes: int = 3 << 19
     total_bytes: int = 10 << 30
 
 
