@@ -52,6 +52,8 @@ class _Places(Struct, frozen=True):
     name: str
     port: int
     monitor_port: int
+    max_file_store_bytes: int = 0
+    """Never less than before: a stream reserves its limit, and would not fit into a smaller store."""
 
 
 class _ServerInfo(Struct, frozen=True):
@@ -118,7 +120,7 @@ lame_duck_grace_period: "1s"
 lame_duck_duration: "30s"
 jetstream {{
   store_dir: {_quoted(store_dir)}
-  max_file_store: {settings.max_file_store_bytes}
+  max_file_store: {places.max_file_store_bytes}
   max_memory_store: 64MB
   sync_interval: always  # the default (2m) lost every acknowledged message in a power cut
 }}
@@ -133,7 +135,7 @@ def _choose_places(settings: ServerSettings) -> _Places:
     last = _last_places(settings)
     port = settings.port or _free_port(last.port)
     monitor_port = _free_port(last.monitor_port)
-    return _Places(last.name, port, monitor_port)
+    return _Places(last.name, port, monitor_port, max(settings.max_file_store_bytes, last.max_file_store_bytes))
 
 
 def _last_places(settings: ServerSettings) -> _Places:

@@ -4,18 +4,30 @@ from collections.abc import Sequence
 from typing import Final
 
 import httpx
+import msgspec
 import trio
 from msgspec import Struct
 from msgspec.structs import replace
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from ssmd.cli.samples import Samples, fetch
 from ssmd.trees import System
 
 REFRESH_S: Final = 1.0
 _MARKS: Final = {"live": "[green]●[/]", "degraded": "[yellow]◐[/]", "waiting": "[dim]○[/]"}
+
+
+class _Child(Struct):
+    path: str
+    state: str
+    error: str | None = None
+
+
+class _Health(Struct):
+    children: tuple[_Child, ...] = ()
 
 
 class FeedRow(Struct, frozen=True):
@@ -72,7 +84,8 @@ async def show(system: System, console: Console) -> None:
             while True:
                 rows = [await _look(client, system, feed, before.get(feed)) for feed in feeds]
                 archiver = await _samples(client, system, "archiver")
-                live.update(_screen(system, rows, before, archiver), refresh=True)
+                troubles = [line for role in sorted(system.ops) for line in await _troubles(client, system, role)]
+                live.update(_screen(system, rows, before, archiver, troubles), refresh=True)
                 before = {row.feed: row for row in rows}
                 await trio.sleep(REFRESH_S)
 
@@ -89,7 +102,23 @@ async def _samples(client: httpx.AsyncClient, system: System, role: str) -> Samp
     return Samples() if url is None else await fetch(client, url)
 
 
-def _screen(system: System, rows: Sequence[FeedRow], before: dict[str, FeedRow], archiver: Samples) -> RenderableType:
+async def _troubles(client: httpx.AsyncClient, system: System, role: str) -> Sequence[str]:
+    """Return why a role's children wait to be started again."""
+    try:
+        health = msgspec.json.decode((await client.get(f"{system.ops[role]}/health")).content, type=_Health)
+    except (httpx.HTTPError, msgspec.MsgspecError):
+        return ()
+    waiting = (child for child in health.children if child.state == "backoff" and child.error)
+    return [f"{child.path.partition('/')[2]} waits: {child.error}" for child in waiting]
+
+
+def _screen(
+    system: System,
+    rows: Sequence[FeedRow],
+    before: dict[str, FeedRow],
+    archiver: Samples,
+    troubles: Sequence[str],
+) -> RenderableType:
     source = "simulator" if system.spec.simulator is not None else "exchange"
     feeds = Table(title=f"ssmd  {system.spec.environment.name}   source: {source}", title_justify="left")
     for heading in ("feed", "symbols", "frames/s", "lag", "gaps", "journal", "archive lag"):
@@ -107,7 +136,7 @@ def _screen(system: System, rows: Sequence[FeedRow], before: dict[str, FeedRow],
             size(row.backlog_bytes),
             f"{archive_lag_s:,.0f} s",
         )
-    return Group(feeds, _processes(system))
+    return Group(feeds, *(Text(line, style="yellow") for line in troubles), _processes(system))
 
 
 def _processes(system: System) -> RenderableType:

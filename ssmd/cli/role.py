@@ -36,6 +36,9 @@ def main() -> int:
 async def run_role(spec: trees.RoleSpec) -> int:
     """Run until a signal or too many bugs. Return the exit code."""
     run_file = Path(spec.run_file)
+    log.get_logger().info(
+        "role_starting", nats=spec.nats_url, environment=spec.environment.name, data_dir=spec.data_dir
+    )
     addresses: list[str] = []
 
     def say_ready(_beside: trio.Nursery) -> None:

@@ -27,7 +27,7 @@ def summary(environment: Environment, data_dir: Path, samples: Samples, took_s: 
     for folder in folders:
         files = [path for path in folder.rglob("*.zst") if path.is_file()]
         total = sum(path.stat().st_size for path in files)
-        yield f"kept       {folder}: {len(files)} objects, {size(total)}"
+        yield f"kept       {folder}: {len(files)} object{'' if len(files) == 1 else 's'} in all, {size(total)}"
 
 
 def _feed_lines(feed: str, symbols: int, samples: Samples, took_s: float) -> Iterable[str]:

@@ -49,6 +49,7 @@ async def up(  # noqa: PLR0913  # a command's options are its parameters
     for path in trees.run_dir(data_dir).glob("*.metrics"):
         path.unlink()
     trees.claim(data_dir, "up")
+    trees.keep_apart(data_dir, "simulator" if demo else "exchange")
     _need_free_port(nats_port)
     started_s = trio.current_time()
     code = await _run(spec, duration_s, Console() if is_terminal else None)
@@ -107,7 +108,8 @@ def _say_ready(system: trees.System) -> None:
     _say(f"store      {spec.data_dir} (directory)")
     for feed, entry in spec.environment.spec.feeds.items():
         _say(f"{feed:<10} {' '.join(s.internal for s in entry.symbols)}   source: {source}")
-    _say(f"health     {' '.join(f'{role}={url}/health' for role, url in sorted(system.ops.items()))}")
+    for role, url in sorted(system.ops.items()):
+        _say(f"health     {url}/health   {role}")
     place = "" if spec.data_dir == DEFAULT_DATA_DIR else f" --data-dir {spec.data_dir}"
     _say(f"listen     .venv/bin/ssmd sub 'md.*.trade.>'{place}")
     _say("Ctrl-C stops everything")

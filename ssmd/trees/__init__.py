@@ -8,7 +8,16 @@ running    one tree in this process, from start to signal
 from ssmd.trees.listening import listen
 from ssmd.trees.role_spec import RoleName, RoleSpec
 from ssmd.trees.roles import World, archiver, connector, feed_entry, local_world, observe, role, stream_spec
-from ssmd.trees.run_files import Endpoints, add_role, claim, remove_role, run_dir, wait_for_run_file, write_run_file
+from ssmd.trees.run_files import (
+    Endpoints,
+    add_role,
+    claim,
+    keep_apart,
+    remove_role,
+    run_dir,
+    wait_for_run_file,
+    write_run_file,
+)
 from ssmd.trees.running import run_tree
 from ssmd.trees.system import System, UpSpec, role_argv, role_environment, write_role_spec
 
@@ -24,6 +33,7 @@ __all__ = [
     "claim",
     "connector",
     "feed_entry",
+    "keep_apart",
     "listen",
     "local_world",
     "observe",

@@ -4,7 +4,7 @@ import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import trio
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ssmd.errors import ConfigError
 from ssmd.journal.files import read_file, replace_file
 
+Source = Literal["simulator", "exchange"]
 LOOK_EVERY_S: Final = 0.02
 
 
@@ -31,8 +32,23 @@ class Endpoints(Struct, frozen=True, omit_defaults=True):
 def run_dir(data_dir: Path) -> Path:
     """Return <data-dir>/run, made if missing."""
     path = data_dir / "run"
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"data directory {data_dir} cannot be made: {error.strerror}; give another --data-dir"
+        ) from error
     return path
+
+
+def keep_apart(data_dir: Path, source: Source) -> None:
+    """Refuse to put invented data beside real data: a folder belongs to the first source that wrote to it."""
+    path = data_dir / "source"
+    first = (read_file(path) or b"").decode(errors="replace").strip()
+    if first and first != source:
+        raise ConfigError(f"{data_dir} holds data of the {first}, not of the {source}; give another --data-dir")
+    if not first:
+        replace_file(path, source.encode() + b"\n")
 
 
 def claim(data_dir: Path, title: str) -> int:

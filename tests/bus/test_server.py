@@ -113,3 +113,10 @@ async def test_after_a_kill_the_server_is_back_at_the_same_port(own_server: Runn
         entry = await bus.kv_get("bucket", "key")
     assert entry is not None
     assert (entry.value, entry.revision) == (b"value", revision)
+
+
+def test_a_smaller_environment_does_not_shrink_the_store_under_its_streams(tmp_path):
+    """Mutant: size the store by today's settings; an older stream's reservation then left no room, and nothing was kept."""
+    write_config(ServerSettings(tmp_path, max_file_store_bytes=3_000_000_000))
+    text = write_config(ServerSettings(tmp_path, max_file_store_bytes=1_500_000_000)).read_text()
+    assert "max_file_store: 3000000000" in text

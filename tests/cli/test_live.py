@@ -84,8 +84,19 @@ async def test_the_screen_shows_each_feed_and_process(tmp_path: Path):
     row = replace(before, at_s=11, frames=1250, refused=1)
     out = io.StringIO()
     archiver = Samples.parse("ssmd_archiver_lag_seconds 33\n")
-    Console(file=out, width=110).print(_screen(system, [row], {"kraken": before}, archiver))
+    Console(file=out, width=110).print(
+        _screen(system, [row], {"kraken": before}, archiver, ("session-0 waits: no route",))
+    )
     text = " ".join(out.getvalue().split())
-    for shown in ("demo source: simulator", "kraken live", "3 (+1 refused)", "250", "12 ms", "1.2 MB", "33 s"):
+    for shown in (
+        "demo source: simulator",
+        "kraken live",
+        "3 (+1 refused)",
+        "250",
+        "12 ms",
+        "1.2 MB",
+        "33 s",
+        "session-0 waits: no route",
+    ):
         assert shown in text
     assert "archiver starting pid 4711 restarts 1" in text

@@ -25,8 +25,8 @@ def test_it_tells_what_was_captured_verified_lost_and_kept(tmp_path: Path):
         "captured   kraken: 6,033 frames, 1.4 MB, 3 symbols, 36 s",
         "quality    kraken: 3,836 book checksums verified, 2 failed; 1 frames rejected; 4 gaps recorded; 5 reconnects",
         "published  kraken: 3,287 events; 0 archived",
-        f"kept       {tmp_path}/raw: 1 objects, 2.0 kB",
-        f"kept       {tmp_path}/normalized: 0 objects, 0 B",
+        f"kept       {tmp_path}/raw: 1 object in all, 2.0 kB",
+        f"kept       {tmp_path}/normalized: 0 objects in all, 0 B",
     ]
 
 
