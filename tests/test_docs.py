@@ -42,7 +42,9 @@ def broken_links(document: Path, root: Path) -> list[str]:
 
 def _is_path(text: str, root: Path) -> bool:
     """Tell whether the text names a place in the project: its first part is a folder of ours."""
-    return "/" in text and PLAIN_PATH.fullmatch(text) is not None and (root / text.split("/", maxsplit=1)[0]).is_dir()
+    first = text.split("/", maxsplit=1)[0]
+    is_ours = NOT_OURS.match(first) is None and (root / first).is_dir()
+    return "/" in text and PLAIN_PATH.fullmatch(text) is not None and is_ours
 
 
 def mentions_of_recordings(root: Path) -> list[str]:
@@ -62,11 +64,12 @@ def test_only_tests_know_the_recordings_beside_the_project() -> None:
 
 def test_a_broken_link_and_a_wrong_path_are_found(tmp_path: Path) -> None:
     (tmp_path / "ssmd").mkdir()
+    (tmp_path / "ssmd-data").mkdir()
     (tmp_path / "ssmd" / "model.py").touch()
     readme = tmp_path / "README.md"
     readme.write_text(
         "[good](ssmd/model.py#top) [web](https://example.org/x) [here](#anchor) [bad](docs/no.md)\n"
-        "`ssmd/model.py` `ssmd/gone.py` `ssmd/<feed>.py` `md.x/y` `text/plain` `ssmd`\n"
+        "`ssmd-data/run/gone.json` `ssmd/model.py` `ssmd/gone.py` `ssmd/<feed>.py` `md.x/y` `text/plain` `ssmd`\n"
         "```\n[not](prose.md)\n```\n"
     )
     assert broken_links(readme, tmp_path) == ["docs/no.md", "ssmd/gone.py"]
