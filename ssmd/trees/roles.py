@@ -6,6 +6,7 @@ finds its way to disk, to the bus and to the store.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from ssmd import metrics
 from ssmd.actors.batcher import ArchiveFeed, Batcher
@@ -52,6 +53,8 @@ from ssmd.supervisor import (
 )
 from ssmd.trees.role_spec import RoleSpec
 
+T = TypeVar("T")
+
 GIVE_UP = Intensity(restarts=5, within_s=60)
 SESSION_DRAIN_S = 3.0
 OUTBOX_BATCHES = 16
@@ -89,6 +92,12 @@ def observe(change: ChildChanged) -> None:
         log.error("actor_failed", error=change.error, exc_info=change.cause)
     else:
         log.debug("actor_changed", state=change.state.value)
+
+
+def gauge(mailbox: Mailbox[T]) -> None:
+    """Show a mailbox in the metrics; it is read when somebody asks, so it costs the frame path nothing."""
+    metrics.MAILBOX_USED.labels(mailbox.name).set_function(lambda: mailbox.statistics().used)
+    metrics.MAILBOX_DROPPED.labels(mailbox.name).set_function(lambda: mailbox.statistics().dropped_total)
 
 
 def feed_entry(environment: Environment, feed: str) -> FeedEntry:
@@ -135,6 +144,9 @@ class Connector:
         self.outbox: Mailbox[Batch] = Mailbox("publisher", OUTBOX_BATCHES, Overflow.BLOCK)
         entry = feed_entry(spec.environment, spec.feed)
         self.wishes = [Mailbox[Desync](f"resyncs-{slot}", WISHES, Overflow.DROP_OLDEST) for slot in range(entry.shards)]
+        gauge(self.outbox)
+        for wishes in self.wishes:
+            gauge(wishes)
         self.config: Cell[FeedConfig] = Cell(entry.config())
         limits_of = self.exchange.limits
         self.budget = ConnectBudget(limits_of.connects_per_window, limits_of.connect_window_s)
