@@ -71,6 +71,19 @@ class OpsSettings(Struct, frozen=True, forbid_unknown_fields=True):
     port: Port = 0
 
 
+class DeploySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a Kubernetes overlay needs to know beside its environment.
+
+    image, tag: what runs; an empty tag is this version. base: where the hand-written base is, seen from the overlay.
+    raw_per_day: raw data of one feed, compressed; 1 GB is about ten symbols with books, and volumes are sized by it.
+    """
+
+    image: str = "ssmd"
+    tag: str = ""
+    base: str = "../../base"
+    raw_per_day: str = "1GB"
+
+
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     level: str = "info"
 
@@ -83,6 +96,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     gateway: GatewaySettings = GatewaySettings()
     journal: JournalSettings = JournalSettings()
     ops: OpsSettings = OpsSettings()
+    deploy: DeploySettings = DeploySettings()
     log: LogSettings = LogSettings()
 
     def exchange(self, name: str) -> ExchangeSettings:
@@ -101,6 +115,13 @@ def parse_size(text: str, key: str) -> int:
 
 def environment_variables() -> Mapping[str, str]:
     return os.environ  # noqa: TID251  # the one place that reads it
+
+
+def cache_dir(variables: Mapping[str, str] | None = None) -> Path:
+    """Return the folder for what can be fetched again; it may not exist. A relative XDG_CACHE_HOME does not count."""
+    found = environment_variables() if variables is None else variables
+    named = Path(found.get("XDG_CACHE_HOME", ""))
+    return (named if named.is_absolute() else Path(found.get("HOME") or "/") / ".cache") / "ssmd"
 
 
 def load(config: Path | None = None, variables: Mapping[str, str] | None = None) -> Settings:

@@ -168,6 +168,10 @@ class Exchange(Protocol):
     """Equal to the feed's name in the environment and in subjects."""
     ws_url: str
     """The public market data endpoint; settings may name another one."""
+    rest_url: str
+    """The root of its public REST; settings may name another one."""
+    clock_resolution_s: float
+    """The steps in which its clock answers: the true time lies within one step after `clock_ns`."""
     limits: Limits
     book_channel: str
     """The channel to subscribe anew when a book lost its proof."""
@@ -202,4 +206,30 @@ class Exchange(Protocol):
 
     def checksum(self, asks: Sequence[bytes], bids: Sequence[bytes]) -> int:
         """Return the book's checksum from level tokens, best first. Unused where the venue sends none."""
+        ...
+
+    def instruments_url(self, rest_url: str) -> str:
+        """Return the address of the list of everything that it offers."""
+        ...
+
+    def instruments(self, answer: bytes) -> frozenset[str]:
+        """Return the names that send market data, spelled as a subscription wants them.
+
+        Raises BadFrame: `rate_limited` when it was asked too often, another reason for anything else but a list.
+        """
+        ...
+
+    def spelling(self, name: str) -> str:
+        """Return how it spells today what a person wrote in another way; the name itself where that is unclear.
+
+        For hints only: it does not know which names are offered, so look the result up before showing it.
+        """
+        ...
+
+    def clock_url(self, rest_url: str) -> str:
+        """Return the address of its own time."""
+        ...
+
+    def clock_ns(self, answer: bytes) -> int:
+        """Return the time of an answer. Raises BadFrame as `instruments` does."""
         ...

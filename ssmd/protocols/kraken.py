@@ -26,6 +26,7 @@ from ssmd.protocols.base import (
     offered_depth,
 )
 from ssmd.protocols.kraken_frames import DATA_CHANNELS, UNREADABLE, Envelope, KrakenParser, decode_envelope
+from ssmd.protocols.kraken_rest import read_clock_ns, read_instruments, v2_spelling
 from ssmd.protocols.text import shorten
 from ssmd.records import FeedConfig
 
@@ -81,6 +82,8 @@ _MARKET_DATA: Final = tuple(f'{{"channel":"{name}"' for name in (*DATA_CHANNELS,
 class Kraken:
     name = "kraken"
     ws_url = "wss://ws.kraken.com/v2"
+    rest_url = "https://api.kraken.com"
+    clock_resolution_s = 1.0
     limits = LIMITS
     book_channel = "book"
     book_depths: tuple[int, ...] = (10, 25, 100, 500, 1000)
@@ -139,6 +142,23 @@ class Kraken:
 
     def checksum(self, asks: Sequence[bytes], bids: Sequence[bytes]) -> int:
         return crc32(b"".join(asks[:_CHECKSUM_LEVELS]) + b"".join(bids[:_CHECKSUM_LEVELS]))
+
+    def instruments_url(self, rest_url: str) -> str:
+        """Tokenized stocks (`AAPLx/USD`) are not in this answer; they need `aclass_base=tokenized_asset`."""
+        return f"{rest_url}/0/public/AssetPairs"
+
+    def instruments(self, answer: bytes) -> frozenset[str]:
+        return read_instruments(answer)
+
+    def spelling(self, name: str) -> str:
+        return v2_spelling(name)
+
+    def clock_url(self, rest_url: str) -> str:
+        return f"{rest_url}/0/public/Time"
+
+    def clock_ns(self, answer: bytes) -> int:
+        """Return the time in whole seconds: the answer has no finer one."""
+        return read_clock_ns(answer)
 
 
 def _text(call: _Call) -> str:

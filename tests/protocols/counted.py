@@ -91,6 +91,8 @@ def _plain(text: str) -> str:
 class Counted:
     name = "counted"
     ws_url = "wss://counted.test"
+    rest_url = "https://counted.test"
+    clock_resolution_s = 1e-9
     limits = structs.replace(LIMITS, symbols_per_request=1)
     book_channel = "l2"
     book_depths: tuple[int, ...] = ()
@@ -133,6 +135,31 @@ class Counted:
     def checksum(self, asks: Sequence[bytes], bids: Sequence[bytes]) -> int:
         return 0
 
+    def instruments_url(self, rest_url: str) -> str:
+        return f"{rest_url}/products"
+
+    def instruments(self, answer: bytes) -> frozenset[str]:
+        return frozenset(read_list(answer))
+
+    def spelling(self, name: str) -> str:
+        return name.strip().upper().replace("/", "-")
+
+    def clock_url(self, rest_url: str) -> str:
+        return f"{rest_url}/time"
+
+    def clock_ns(self, answer: bytes) -> int:
+        try:
+            return msgspec.json.decode(answer, type=int)
+        except UNREADABLE as error:
+            raise BadFrame("bad_shape", str(error)[:100]) from error
+
+
+def read_list(answer: bytes) -> list[str]:
+    try:
+        return msgspec.json.decode(answer, type=list[str])
+    except UNREADABLE as error:
+        raise BadFrame("bad_shape", str(error)[:100]) from error
+
 
 def answers(text: str) -> list[str]:
     return [json.dumps({**json.loads(text), "n": 0, "kind": "ack"})]
@@ -164,4 +191,6 @@ COUNTED: Final = Specimen(
     answers=answers,
     session=[*session(0, "BTC-USD"), *session(5, "ETH-USD")],
     refusal='{"n":0,"kind":"no","name":"X-Y"}',
+    instruments=b'["BTC-USD","ETH-USD","OLD-USD"]',
+    clock=b"1700000000000000000",
 )

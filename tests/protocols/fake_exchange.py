@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from ssmd.errors import BadFrame
 from ssmd.protocols.base import Accepted, Control, Limits, Operation, Rejected, Request, Subscription
 from ssmd.records import FeedConfig, SymbolSpec
 
@@ -31,6 +32,8 @@ class FakeExchange:
     """Writes requests as `operation req_id channel names depth`."""
 
     name = "fake"
+    rest_url = "https://fake.test"
+    clock_resolution_s = 1e-9
     limits = LIMITS
     book_depths = (10, 100)
 
@@ -52,6 +55,31 @@ class FakeExchange:
                 depth = config.book_depth if channel == "book" else 0
                 requests.append(Request(req_id, f"{operation} {req_id} {channel} {names} {depth}", part))
         return requests
+
+    def instruments_url(self, rest_url: str) -> str:
+        return f"{rest_url}/names"
+
+    def instruments(self, answer: bytes) -> frozenset[str]:
+        """Read names with a space between them."""
+        return frozenset(_text(answer).split())
+
+    def spelling(self, name: str) -> str:
+        return name.strip()
+
+    def clock_url(self, rest_url: str) -> str:
+        return f"{rest_url}/time"
+
+    def clock_ns(self, answer: bytes) -> int:
+        if not _text(answer).isdecimal():
+            raise BadFrame("bad_time")
+        return int(answer)
+
+
+def _text(answer: bytes) -> str:
+    try:
+        return answer.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise BadFrame("bad_shape", str(error)) from error
 
 
 class FakeServer:

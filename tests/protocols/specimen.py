@@ -13,13 +13,16 @@ from tests.protocols.recorded import HEARTBEAT, VenueBook, frame, ticker, trade
 
 class Specimen(Struct, frozen=True):
     """answers: what the venue replies to a request. session: frames after the answers, in order, that hold a book
-    with both sides, a change of it, a trade and a quote for every name. One frame each for noise and refusal."""
+    with both sides, a change of it, a trade and a quote for every name. refusal: one frame. instruments and clock: REST
+    answers, the first with every name and at least one more, the second of 2023-11-14T22:13:20Z."""
 
     exchange: Exchange
     names: tuple[str, ...]
     answers: Callable[[str], Sequence[str]]
     session: Sequence[str]
     refusal: str
+    instruments: bytes
+    clock: bytes
 
 
 def kraken_answers(text: str) -> list[str]:
@@ -57,4 +60,9 @@ KRAKEN: Final = Specimen(
     answers=kraken_answers,
     session=[*kraken_session("BTC/USD"), *kraken_session("ETH/USD")],
     refusal='{"error":"Currency pair not supported X/Y","method":"subscribe","success":false,"symbol":"X/Y"}',
+    instruments=b"""{"error":[],"result":{
+        "XXBTZUSD":{"altname":"XBTUSD","wsname":"XBT/USD","base":"XXBT","quote":"ZUSD","status":"online"},
+        "XETHZUSD":{"altname":"ETHUSD","wsname":"ETH/USD","base":"XETH","quote":"ZUSD","status":"online"},
+        "XDGUSD":{"altname":"XDGUSD","wsname":"XDG/USD","base":"XXDG","quote":"ZUSD","status":"cancel_only"}}}""",
+    clock=b'{"error":[],"result":{"unixtime":1700000000,"rfc1123":"Tue, 14 Nov 23 22:13:20 +0000"}}',
 )

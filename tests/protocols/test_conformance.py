@@ -205,6 +205,47 @@ def test_a_damaged_frame_raises_nothing_but_bad_frame_and_the_parser_stays_usabl
     assert parser.parse(specimen.session[1])
 
 
+# What it offers, and its clock
+
+
+@every_exchange
+def test_rest_addresses_lie_under_the_given_root(specimen):
+    venue = specimen.exchange
+    assert venue.rest_url.startswith("https://")
+    assert not venue.rest_url.endswith("/")
+    for url in (venue.instruments_url("http://here:1"), venue.clock_url("http://here:1")):
+        assert url.startswith("http://here:1/")
+
+
+@every_exchange
+def test_what_is_listed_is_spelled_as_subscriptions_name_it(specimen):
+    listed = specimen.exchange.instruments(specimen.instruments)
+    assert listed > set(specimen.names)
+    assert {specimen.exchange.spelling(name) for name in listed} == listed
+
+
+@every_exchange
+@given(name=st.text(max_size=20) | st.sampled_from(["btc/usd", "BTC-USD", "XXBTZUSD", "eth_eur", " sol/usd "]))
+def test_a_spelling_is_stable_and_never_fails(specimen, name):
+    spelled = specimen.exchange.spelling(name)
+    assert specimen.exchange.spelling(spelled) == spelled
+
+
+@every_exchange
+def test_the_clock_is_read_as_utc_nanoseconds(specimen):
+    assert specimen.exchange.clock_ns(specimen.clock) == 1_700_000_000_000_000_000
+    assert 0 < specimen.exchange.clock_resolution_s <= 1
+
+
+@every_exchange
+@pytest.mark.parametrize("answer", [b"", b"{}", b"null", b"<html>", b"[" * 100_000, b"\xff\x00"])
+def test_any_other_rest_answer_is_a_bad_frame(specimen, answer):
+    for read in (specimen.exchange.instruments, specimen.exchange.clock_ns):
+        with pytest.raises(BadFrame) as caught:
+            read(answer)
+        assert is_token(caught.value.reason)
+
+
 # Sequence numbers, on the made-up exchange
 
 
