@@ -1,18 +1,48 @@
 """Read an environment file: by path, or by name from ./environments or the ones that come with ssmd."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from msgspec import Struct
 
+from ssmd.environment.catalog import Catalog
+from ssmd.environment.extend import resolve
+from ssmd.environment.problem import Problem, dotted
+from ssmd.environment.rules import BUCKETS, check_rules, warnings
+from ssmd.environment.schema import EXTENDS
+from ssmd.environment.source import MAX_FILE_BYTES, Mapping, Source, parse, plain, text
 from ssmd.environment.spec import Environment
+from ssmd.environment.structure import check_structure
 from ssmd.errors import ConfigError
 from ssmd.model import is_token
 
-MAX_FILE_BYTES = 256 << 10
-MAX_NESTING = 20
+FOLDER: Final = Path("environments")
+
+
+class Inspection(Struct, frozen=True):
+    """What a file says and everything that is wrong with it, in the order of the file.
+
+    name: of the environment, as far as it is known. environment: None when there are problems.
+    """
+
+    path: Path
+    name: str
+    source: Source
+    root: Mapping | None
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    environment: Environment | None
+
+    def checked(self) -> Environment:
+        """Return the environment. Raises ConfigError with the first problem and how many more there are."""
+        if self.environment is not None:
+            return self.environment
+        more = len(self.problems) - 1
+        rest = f"; and {more} more, `ssmd env validate {self.path}` shows all" if more else ""
+        raise ConfigError(f"{self.problems[0].line()}{rest}")
 
 
 def find(name: str) -> Path:
@@ -21,58 +51,107 @@ def find(name: str) -> Path:
         return Path(name)
     if not is_token(name):
         raise ConfigError(f"environment {name!r}: give a name made of letters, digits, _ and -, or a file")
-    tried = [folder / f"{name}.yaml" for folder in _folders()]
+    tried = [folder / f"{name}.yaml" for folder in folders()]
     for path in tried:
         if path.exists():
             return path
-    known = sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml")})
+    known = sorted({path.stem for folder in folders() for path in folder.glob("*.yaml")})
     raise ConfigError(
         f"environment {name!r} not found; there are {', '.join(known) or 'none'}, or give a file such as ./my.yaml "
         f"(looked for {', '.join(map(str, tried))})"
     )
 
 
-def load(name: str) -> Environment:
-    """Return the checked structure of an environment. Raises ConfigError with the file and the place in it."""
-    path = find(name)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"environment file {path} cannot be read: {error.strerror}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise ConfigError(f"environment file {path} has {len(content)} bytes; at most {MAX_FILE_BYTES}")
-    try:
-        return msgspec.convert(_parse(content), Environment)
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"environment file {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except YAMLError as error:
-        raise ConfigError(f"environment file {path} is not plain YAML: {_first_line(error)}") from error
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"environment file {path}: {error}") from error
-
-
-def _parse(content: bytes) -> object:
-    # The safe loader refuses duplicate keys; anchors have no use here and make bombs, so they are refused too.
-    yaml = YAML(typ="safe", pure=True)
-    text = content.decode()
-    depth = 0
-    for token in yaml.scan(text):
-        name = type(token).__name__
-        where = f"line {token.start_mark.line + 1}"
-        if name in {"AliasToken", "AnchorToken", "TagToken"}:
-            raise YAMLError(f"{where}: aliases, anchors and tags are not allowed")
-        depth += name.endswith("StartToken") and not name.startswith("Stream")
-        depth -= name.endswith("EndToken") and not name.startswith("Stream")
-        if depth > MAX_NESTING:
-            raise YAMLError(f"{where}: nested more than {MAX_NESTING} levels deep")
-    return yaml.load(text)
-
-
-def _first_line(error: YAMLError) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _folders() -> list[Path]:
+def folders() -> list[Path]:
+    """Return where environments are looked for: here first, then the ones that come with ssmd."""
     source = Path(__file__).parents[2] / "environments"
     shipped = Path(sys.prefix) / "share" / "ssmd" / "environments"
-    return list(dict.fromkeys([Path("environments"), source, shipped]))
+    return list(dict.fromkeys([FOLDER, source, shipped]))
+
+
+def load(name: str) -> Environment:
+    """Return an environment, checked as far as that is possible without knowing the exchanges.
+
+    Raises ConfigError with the file and the place in it.
+    """
+    path = find(name)
+    return inspect(path, read(path), {}).checked()
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"environment file {path} cannot be read: {error.strerror}") from error
+
+
+def inspect(path: Path, content: bytes, catalog: Catalog) -> Inspection:
+    """Check the content of an environment file (which need not be written yet) as a whole; never raises."""
+    source = parse(content, str(path))
+    root, problems = resolve(source, path, Path.read_bytes)
+    found = list(problems)
+    notes: list[Problem] = []
+    if root is not None:
+        has_base = not any(problem.path == EXTENDS for problem in problems)
+        found += (each for each in check_structure(root) if has_base or each.code != "missing")
+        found += check_rules(root, catalog)
+        found += _check_neighbours(path, root)
+        notes += warnings(root)
+    problems = _first_per_place(found)
+    stated = text(root, "metadata", "name")
+    name = str(stated.value) if stated is not None else path.stem
+    environment = msgspec.convert(plain(root), Environment) if root is not None and not problems else None
+    return Inspection(path, name, source, root, tuple(problems), tuple(notes), environment)
+
+
+def _first_per_place(problems: list[Problem]) -> list[Problem]:
+    """Of several problems with one value, only the most basic is of use.
+
+    What is wrong as YAML (it has no path) hides all else at its place. Otherwise one place may stand for several
+    values: a key for everything that is missing below it.
+    """
+    first: dict[tuple[str, int, int, str], Problem] = {}
+    for problem in problems:
+        mark = problem.mark
+        place = (mark.file, mark.line, mark.column)
+        if (*place, "") not in first:
+            first.setdefault((*place, problem.path), problem)
+    return sorted(first.values(), key=lambda problem: (problem.mark.file, problem.mark.line, problem.mark.column))
+
+
+def _check_neighbours(path: Path, root: Mapping) -> Iterator[Problem]:
+    """The name must lead to the file, and no other environment in the folder may use the same buckets."""
+    name = text(root, "metadata", "name")
+    if name is not None and path.parent.name == FOLDER.name and name.value != path.stem:
+        hint = f"rename the file to {name.value}.yaml, or the environment to {path.stem}"
+        message = f"the environment is named '{name.value}' in a file named {path.name}"
+        yield Problem("name", message, name.mark, hint=hint, path="metadata.name")
+    for other in sorted(path.parent.glob("*.yaml")):
+        if other.name != path.name:
+            yield from _shared_buckets(root, other)
+
+
+def _shared_buckets(root: Mapping, other: Path) -> Iterator[Problem]:
+    """Compare with a neighbour's buckets. One taken over from it is wrong by the naming convention already."""
+    found = {kind: text(root, "spec", "storage", kind, "bucket") for kind in BUCKETS}
+    wanted = {kind: bucket for kind, bucket in found.items() if bucket is not None and bucket.mark.file != str(other)}
+    content = _content(other)
+    if not any(str(bucket.value).encode(errors="replace") in content for bucket in wanted.values()):
+        return  # most files: not worth reading
+    theirs = parse(content, str(other)).root
+    places = {str(b.value): b.mark for kind in BUCKETS if (b := text(theirs, "spec", "storage", kind, "bucket"))}
+    for kind, bucket in wanted.items():
+        if bucket.value in places:
+            message = f"Storage bucket '{bucket.value}' is shared with environment '{other.stem}'"
+            path = dotted(("spec", "storage", kind, "bucket"))
+            yield Problem(
+                "bucket", message, bucket.mark, "a bucket of its own", f"see {places[str(bucket.value)]}", path
+            )
+
+
+def _content(path: Path) -> bytes:
+    """Return what a neighbour says; one that is no environment, or cannot be read, says nothing."""
+    try:
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_FILE_BYTES else b""
+    except OSError:
+        return b""

@@ -1,32 +1,71 @@
 """The environment file: what is captured, how long it is kept, and who may read it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from ssmd.environment.check import BOOK_DEPTH, BOOK_INTERVAL_MS, MAX_NAME_CHARS, SHARDS
+from ssmd.model import EventType
 from ssmd.records import Depth, FeedConfig, SymbolSpec
 
-BucketName = Annotated[str, Meta(pattern=r"^ssmd-[a-z0-9-]{1,40}-(raw|normalized)$")]
-FOREVER_DAYS = -1
+FOREVER_DAYS: Final = -1
+
+NAME: Final = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+CLIENT_ID: Final = r"^[A-Za-z0-9_-]{1,32}$"
+FEED: Final = r"^[a-z0-9_-]{1,32}$"
+SYMBOL: Final = r"^[A-Z0-9_-]{1,32}$"
+SYMBOL_GLOB: Final = r"^[A-Z0-9_*?-]{1,32}$"
+VERSION: Final = r"^v[0-9]{1,6}$"
+SIZE: Final = r"^[0-9]{1,15}(\.[0-9]{1,6})? ?(B|KB|MB|GB|TB)$"
+TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2})?Z)?$"
+
+PATTERNS: Final = {
+    NAME: "a-z, 0-9 and -, at most 32",
+    CLIENT_ID: "letters, digits, _ and -, at most 32",
+    FEED: "a-z, 0-9, _ and -, at most 32",
+    SYMBOL: "A-Z, 0-9, _ and -, at most 32",
+    SYMBOL_GLOB: "A-Z, 0-9, _, -, * and ?, at most 32",
+    VERSION: "v and a number",
+    SIZE: "a number with B, KB, MB, GB or TB",
+    TIME: "a date, or a date and time that ends in Z",
+}
+"""What a pattern lets in, in words."""
+
+Normalizer = Annotated[str, Meta(pattern=VERSION, description="A version of the normalizer, such as v1.")]
+FeedName = Annotated[str, Meta(pattern=FEED, description="An exchange.")]
 
 
 class SymbolEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    """name: what the exchange calls it. internal: our symbol. l1: trades and quotes, l2: books too."""
+    """One captured symbol."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
-    internal: Annotated[str, Meta(pattern=r"^[A-Z0-9_-]{1,32}$")]
-    depth: Depth = "l1"
+    name: Annotated[
+        str, Meta(min_length=1, max_length=MAX_NAME_CHARS, description="What the exchange calls it: BTC/USD.")
+    ]
+    internal: Annotated[str, Meta(pattern=SYMBOL, description="What ssmd calls it: BTCUSD.")]
+    depth: Annotated[Depth, Meta(description="l1: trades and quotes. l2: books too.")] = "l1"
 
 
 class FeedEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is captured from one exchange."""
+
     symbols: tuple[SymbolEntry, ...]
-    enabled: bool = True
-    book_depth: Annotated[int, Meta(ge=BOOK_DEPTH[0], le=BOOK_DEPTH[1])] = 10
-    book_interval_ms: Annotated[int, Meta(ge=BOOK_INTERVAL_MS[0], le=BOOK_INTERVAL_MS[1])] = 100
-    shards: Annotated[int, Meta(ge=SHARDS[0], le=SHARDS[1])] = 1
-    normalizer: Annotated[str, Meta(pattern=r"^v[0-9]{1,6}$")] = "v1"
-    candidate_normalizer: Annotated[str, Meta(pattern=r"^v[0-9]{1,6}$")] | None = None
+    enabled: Annotated[bool, Meta(description="false keeps the feed's definition and captures nothing.")] = True
+    book_depth: Annotated[
+        int, Meta(ge=BOOK_DEPTH[0], le=BOOK_DEPTH[1], description="Levels per side of a published book.")
+    ] = 10
+    book_interval_ms: Annotated[
+        int,
+        Meta(
+            ge=BOOK_INTERVAL_MS[0],
+            le=BOOK_INTERVAL_MS[1],
+            description="At most one book in this time; 0: every update.",
+        ),
+    ] = 100
+    shards: Annotated[
+        int, Meta(ge=SHARDS[0], le=SHARDS[1], description="Connections that share the symbols; changes at a restart.")
+    ] = 1
+    normalizer: Annotated[Normalizer, Meta(description="What makes the published data; changes at a restart.")] = "v1"
+    candidate_normalizer: Annotated[Normalizer, Meta(description="A second version beside it.")] | None = None
 
     def config(self) -> FeedConfig:
         """Return what the connector and the normalizer of this feed work with."""
@@ -41,42 +80,58 @@ class FeedEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BucketEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    """retention_days: -1 keeps forever."""
+    """Where something is kept, and how long."""
 
-    bucket: BucketName
-    retention_days: Annotated[int, Meta(ge=-1)] = FOREVER_DAYS
+    bucket: Annotated[str, Meta(min_length=1, description="ssmd-<environment>-raw or ssmd-<environment>-normalized.")]
+    retention_days: Annotated[int, Meta(ge=-1, le=36_500, description="-1 keeps forever.")] = FOREVER_DAYS
 
 
 class StorageEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """The two archives."""
+
     raw: BucketEntry
     normalized: BucketEntry
 
 
 class JetStreamEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    retention_hours: Annotated[int, Meta(ge=1)] = 24
-    max_bytes: str = "10GB"
+    """How much of the stream is kept for live replay; the archive keeps the rest."""
+
+    retention_hours: Annotated[int, Meta(ge=1, le=8_760)] = 24
+    max_bytes: Annotated[str, Meta(pattern=SIZE, description="A size such as 10GB.")] = "10GB"
 
 
 class EntitlementEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    client_id: str
-    name: str
-    type: Literal["display", "non-display", "trading"]
-    feeds: tuple[str, ...]
-    symbols: tuple[str, ...]
+    """A client, or a further grant to one: the entry with a type defines the client, others only name it."""
+
+    client_id: Annotated[str, Meta(pattern=CLIENT_ID)]
+    feeds: tuple[FeedName, ...]
+    symbols: Annotated[
+        tuple[Annotated[str, Meta(pattern=SYMBOL_GLOB)], ...],
+        Meta(description='Symbols or globs such as "BTC*"; "*" is every symbol.'),
+    ]
+    name: Annotated[str, Meta(max_length=200, description="For people.")] = ""
+    type: Literal["display", "non-display", "trading"] | None = None
+    data_types: Annotated[tuple[EventType, ...], Meta(description="What may be read; none named means all.")] = ()
+    expires_at: Annotated[str, Meta(pattern=TIME, description="UTC: 2027-01-31 or 2027-01-31T12:00Z.")] | None = None
+    max_devices: Annotated[int, Meta(ge=1, le=10_000, description="Connections at the same time.")] | None = None
 
 
 class Metadata(Struct, frozen=True, forbid_unknown_fields=True):
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
+    name: Annotated[str, Meta(pattern=NAME, description="Equal to the file's name without .yaml.")]
 
 
 class Spec(Struct, frozen=True, forbid_unknown_fields=True):
-    feeds: dict[str, FeedEntry]
+    """What the environment is made of."""
+
+    feeds: dict[FeedName, FeedEntry]
     storage: StorageEntry
-    jetstream: JetStreamEntry = JetStreamEntry()
+    jetstream: JetStreamEntry = field(default_factory=JetStreamEntry)
     entitlements: tuple[EntitlementEntry, ...] = ()
 
 
 class Environment(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """One environment, whole: what it takes over from another one (`extends`) is filled in."""
+
     api_version: Literal["ssmd/v1"]
     kind: Literal["Environment"]
     metadata: Metadata
