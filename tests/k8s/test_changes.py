@@ -1,0 +1,56 @@
+"""What a change of the environment does to what runs: seen on the documents that reach the cluster."""
+
+import pytest
+from msgspec.structs import replace
+
+from ssmd.environment.spec import Environment, SymbolEntry
+from tests.environment.test_render import environment, with_feed
+from tests.k8s.overlays import Document, build, templates, written
+from tests.k8s.policy import RULES
+
+pytestmark = pytest.mark.slow
+
+ETH = SymbolEntry("ETH/USD", "ETHUSD", "l2")
+
+
+@pytest.fixture
+def workloads(tmp_path):
+    """Return a function that gives the workloads of an environment, by name: their whole specifications."""
+
+    def of(wanted: Environment, case: str) -> dict[str, Document]:
+        return templates(build(written(tmp_path / case, wanted)))
+
+    return of
+
+
+def test_an_added_symbol_starts_the_bootstrap_job_and_restarts_nothing(workloads):
+    before = workloads(environment(), "before")
+    after = workloads(with_feed(environment(), symbols=(*environment().spec.feeds["kraken"].symbols, ETH)), "after")
+    (old_job,), (new_job,) = before.keys() - after.keys(), after.keys() - before.keys()
+    assert old_job.startswith("Job/bootstrap-")
+    assert new_job.startswith("Job/bootstrap-")
+    assert before.pop(old_job) == after.pop(new_job)
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    ("change", "restarts"), [({"shards": 2}, {"connector"}), ({"normalizer": "v2"}, {"connector", "archiver"})]
+)
+def test_what_a_process_reads_only_at_its_start_restarts_it(workloads, change, restarts):
+    before = workloads(environment(), "before")
+    after = workloads(with_feed(environment(), **change), "after")
+    changed = {name for name in before.keys() & after.keys() if before[name] != after[name]}
+    assert changed == {f"StatefulSet/{'connector-kraken' if role == 'connector' else role}" for role in restarts}
+
+
+def test_two_feeds_are_two_connectors_that_share_nothing(tmp_path):
+    one = environment()
+    feeds = {"kraken": one.spec.feeds["kraken"], "coin_base": one.spec.feeds["kraken"]}
+    documents = build(written(tmp_path, replace(one, spec=replace(one.spec, feeds=feeds))))
+    labels = {
+        name: pod["metadata"]["labels"]["ssmd/feed"]
+        for name, pod in templates(documents).items()
+        if "connector" in name
+    }
+    assert labels == {"StatefulSet/connector-kraken": "kraken", "StatefulSet/connector-coin-base": "coin_base"}
+    assert [complaint for rule in RULES for complaint in rule(documents)] == []
