@@ -69,6 +69,26 @@ class BusAway(Struct, frozen=True, forbid_unknown_fields=True):
     frames_unaccounted: int
 
 
+class HotChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold when the symbols change while everything runs.
+
+    Each change adds and removes so many, out of a pool of so many names. effective_within_s: from putting the change
+    until the connector says that it runs, and until each new symbol's first frame. gaps: because of changes.
+    """
+
+    rate_per_s: int
+    changes: int
+    add: int
+    remove: int
+    pool: int
+    most_symbols: int
+    pauses_s: tuple[float, float]
+    effective_within_s: float
+    gaps: int
+    archive_duplicates: int
+    frames_unaccounted: int
+
+
 @cache
 def _tables() -> dict[str, Any]:
     return tomllib.loads(FILE.read_text())

@@ -9,6 +9,7 @@ SsmdError
 ├── BadFrame               one frame cannot be understood: count it, keep it raw, go on
 ├── BadRecord              one stored raw line or message cannot be read: count it, go on
 ├── ConfigError            what the user wrote is wrong: say what, where and what is allowed
+├── Conflict               someone else changed it first: show the difference, let the user decide
 ├── AlreadyStored          a write-once object exists with other content
 ├── RestartIntensityExceeded   a child kept crashing: its supervisor gives up and climbs
 ├── MailboxFull            a FAIL mailbox has no room: the sender decides
@@ -60,6 +61,10 @@ class BadRecord(SsmdError):
 
 class ConfigError(SsmdError):
     """What the user wrote is wrong; the message says what, where and what is allowed."""
+
+
+class Conflict(SsmdError):
+    """Someone else changed it first; nothing was overwritten. The message says what differs."""
 
 
 class AlreadyStored(SsmdError):

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-import msgspec
 import trio
 
+from ssmd.actors.report import encode_config
 from ssmd.actors.symbol_watcher import BUCKET, config_key
 from ssmd.bus.base import Bus, BusDialer, StreamSpec
+from ssmd.errors import AlreadyStored
 from ssmd.log import get_logger
 from ssmd.records import FeedConfig
 
@@ -34,8 +35,13 @@ class ConfigSeeder:
         """Nothing to do: it ends by itself, or with its deadline."""
 
     async def _seed(self, bus: Bus, key: str, config: FeedConfig) -> None:
-        value = msgspec.json.encode(config)
+        value = encode_config(config)
         entry = await bus.kv_get(BUCKET, key)
-        if entry is None or entry.value != value:
-            revision = await bus.kv_put(BUCKET, key, value)
+        if entry is not None and entry.value == value:
+            return
+        try:
+            revision = await bus.kv_put(BUCKET, key, value, expected_revision=0 if entry is None else entry.revision)
+        except AlreadyStored:
+            self._log.info("config_changed_meanwhile", key=key)  # by a command that knew a newer file than we do
+        else:
             self._log.info("config_seeded", key=key, revision=revision)

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from ssmd import metrics
 from ssmd.actors.budget import ConnectBudget
 from ssmd.actors.lineage import Lineage
+from ssmd.actors.report import refused_symbol
+from ssmd.actors.standing import SlotState, Standing
 from ssmd.actors.transport import Connection, Transport
 from ssmd.clock import NS_PER_S
 from ssmd.errors import ExchangeDown
 from ssmd.journal import Journal
 from ssmd.log import get_logger
-from ssmd.protocols.base import Control, Exchange, Pong, SystemStatus
+from ssmd.protocols.base import Control, Exchange, Pong, Rejected, SystemStatus
 from ssmd.protocols.decoder import Desync
 from ssmd.protocols.sharding import share_of
 from ssmd.protocols.subscriptions import BecameLive, Change, Reasked, Subscriptions, WasRefused
@@ -22,24 +25,18 @@ from ssmd.supervisor import Cell, HealthBoard, Mailbox
 
 READ_DESYNCS: Final = 64
 SYMBOL_STATES: Final = ("live", "pending", "refused")
+NOT_WANTED: Final = "not_wanted"
 
 
-class SessionLinks:
-    """What outlives a session: where frames go, what is wanted, which books to ask for again."""
+class SessionLinks(Struct, frozen=True):
+    """What outlives a session: where frames go, what is wanted, which books to ask for again, how it stands."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        config: Cell[FeedConfig],
-        wishes: Mailbox[Desync],
-        lineage: Lineage,
-        budget: ConnectBudget,
-    ) -> None:
-        self.journal = journal
-        self.config = config
-        self.wishes = wishes
-        self.lineage = lineage
-        self.budget = budget
+    journal: Journal
+    config: Cell[FeedConfig]
+    wishes: Mailbox[Desync]
+    lineage: Lineage
+    budget: ConnectBudget
+    standing: Standing
 
 
 class Place:
@@ -54,7 +51,10 @@ class Place:
 
 
 class Session:
-    """Lives as long as its connection. It ends by ExchangeDown, an outage: the supervisor paces the next one."""
+    """One connection, or none while the configuration has nothing for it.
+
+    A lost connection ends it by ExchangeDown, an outage: the supervisor paces the next one.
+    """
 
     def __init__(self, place: Place, links: SessionLinks) -> None:
         self._place = place
@@ -65,6 +65,8 @@ class Session:
         self._scope: trio.CancelScope | None = None
         self._cause = ExchangeDown("crash")
         self._config = FeedConfig(symbols=())
+        self._symbols: dict[str, str] = {}
+        """Our symbols by the exchange's names."""
         self._connected_ns = 0
         self._last_frame_s = 0.0
         self._wake = trio.Event()
@@ -75,16 +77,16 @@ class Session:
         self._last_frame = metrics.LAST_FRAME.labels(self._feed)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Capture until the connection ends or drain() is called; leaves a note of the end in any case."""
+        """Capture until the connection is lost or drain() is called; leaves a note of the end in any case."""
         task_status.started()
         with trio.CancelScope() as self._scope:
-            if self._draining:
-                return
-            await self._wait_wanted()
-            await self._links.budget.take()
-            limits = self._exchange.limits
-            async with self._place.transport.connect(self._place.url, limits.max_frame_bytes) as connection:
-                await self._capture(connection)
+            while not self._draining:
+                self._cause = ExchangeDown("crash")
+                await self._wait_wanted()
+                await self._links.budget.take()
+                limits = self._exchange.limits
+                async with self._place.transport.connect(self._place.url, limits.max_frame_bytes) as connection:
+                    await self._capture(connection)
 
     def drain(self) -> None:
         self._draining = True
@@ -93,11 +95,12 @@ class Session:
             self._scope.cancel()
 
     async def _wait_wanted(self) -> None:
-        """Wait while the configuration has nothing for this session."""
+        """Wait while the configuration has nothing for this session; then every new one is in force at once."""
         check = self._place.board.check(self._check_name)
         latest = await self._links.config.wait_newer(0)
         while not self._wanted(latest.value).symbols:
             check.ok()
+            self._links.standing.tell(self._place.slot, SlotState(latest.version, latest.value))
             latest = await self._links.config.wait_newer(latest.version)
         check.fail("not connected")
 
@@ -107,6 +110,7 @@ class Session:
     # one connection ------------------------------------------------------------------------------------------
 
     async def _capture(self, connection: Connection) -> None:
+        """Capture until the connection is lost, or return when nothing is wanted from it any more."""
         link = self._links.lineage.begin(self._place.slot)
         self._log = get_logger(feed=self._feed, actor="session", conn=link.conn)
         self._link = link
@@ -114,7 +118,7 @@ class Session:
             self._open()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send_due, connection)
-                nursery.start_soon(self._follow_config)
+                nursery.start_soon(self._follow_config, nursery.cancel_scope)
                 nursery.start_soon(self._follow_desyncs)
                 nursery.start_soon(self._watch_silence)
                 await self._receive(connection)
@@ -131,18 +135,22 @@ class Session:
         link.last_ns = self._connected_ns
         self._last_frame_s = trio.current_time()
         self._subscriptions = Subscriptions(self._exchange)
-        self._version = self._links.config.version
-        self._apply(self._links.config.get())
+        self._apply(self._links.config.version, self._links.config.get())
         self._log.info("session_open", url=self._place.url, after=link.after and link.after.conn)
 
     def _close(self) -> None:
         link, cause = self._link, self._cause
         metrics.CONNECTED.labels(self._feed).dec()
         self._show_symbols(0, 0, 0)
+        self._links.standing.lose(self._place.slot)
         metrics.DISCONNECTS.labels(self._feed, cause.reason).inc()
         self._note(Disconnected(cause.reason, cause.detail, link.last_ns))
-        self._place.board.check(self._check_name).fail(str(cause))
-        self._log.warning("session_lost", last_seq=link.next_seq - 1, reason=cause.reason, detail=cause.detail)
+        if cause.reason == NOT_WANTED:
+            self._place.board.check(self._check_name).ok()
+            self._log.info("session_closed", last_seq=link.next_seq - 1, detail=cause.detail)
+        else:
+            self._place.board.check(self._check_name).fail(str(cause))
+            self._log.warning("session_lost", last_seq=link.next_seq - 1, reason=cause.reason, detail=cause.detail)
 
     async def _receive(self, connection: Connection) -> None:
         link, journal, control_of = self._link, self._links.journal, self._exchange.control
@@ -168,7 +176,9 @@ class Session:
             if not control.open:
                 self._links.budget.hold(self._exchange.limits.after_maintenance_s)
         elif not isinstance(control, Pong):
-            self._apply_changes(self._subscriptions.receive(control, trio.current_time()))
+            changes = self._subscriptions.receive(control, trio.current_time())
+            if changes or isinstance(control, Rejected):  # thousands of other answers move no symbol
+                self._apply_changes(changes)
             self._wake.set()
 
     def _apply_changes(self, changes: Sequence[Change]) -> None:
@@ -183,8 +193,15 @@ class Session:
                 symbol = self._symbols_of((change.name,))[0]
                 self._note(Refused(symbol, change.channel, change.reason))
                 self._log.warning("symbol_refused", symbol=symbol, channel=change.channel, reason=change.reason)
+        self._show()
+
+    def _show(self) -> None:
+        """Tell how the symbols stand. Not for each frame: only what the exchange answers and what is wanted moves it."""
         states = self._subscriptions
-        self._show_symbols(len(states.live), len(states.pending), len(states.refused))
+        live, pending = self._symbols_of(states.live), self._symbols_of(states.pending)
+        refused = tuple(refused_symbol(self._symbols.get(one.name, one.name), one.reason) for one in states.refused)
+        self._show_symbols(len(live), len(pending), len(refused))
+        self._links.standing.tell(self._place.slot, SlotState(self._version, self._in_force, live, pending, refused))
 
     def _show_symbols(self, *counts: int) -> None:
         """Show how many symbols are live, pending and refused here; other sessions of the feed add theirs."""
@@ -193,8 +210,7 @@ class Session:
             self._shown[state] = count
 
     def _symbols_of(self, names: Sequence[str]) -> tuple[str, ...]:
-        known = {entry.name: entry.symbol for entry in self._config.symbols}
-        return tuple(known.get(name, name) for name in names)
+        return tuple(self._symbols.get(name, name) for name in names)
 
     def _note(self, note: Disconnected | Live | Refused | Resync | Configured | Missed) -> None:
         self._links.journal.append_note(self._link.conn, self._link.take_seq(), note)
@@ -205,10 +221,11 @@ class Session:
 
     # what goes on beside receiving ---------------------------------------------------------------------------
 
-    def _apply(self, config: FeedConfig) -> None:
+    def _apply(self, version: int, config: FeedConfig) -> None:
         """Put a configuration in force: the note first, so that raw data alone tells what was wanted from here on."""
-        known = {entry.name: entry.symbol for entry in self._config.symbols}
-        self._config = self._wanted(config)
+        known = self._symbols
+        self._version, self._in_force, self._config = version, config, self._wanted(config)
+        self._symbols = {entry.name: entry.symbol for entry in self._config.symbols}
         self._note(Configured(self._config))
         self._apply_changes(self._subscriptions.want(self._config, trio.current_time()))
         self._note_renamed(known)
@@ -222,14 +239,13 @@ class Session:
         if renamed:
             self._note(Live(tuple(renamed)))
 
-    async def _follow_config(self) -> None:
-        version = self._version
-        while True:
-            latest = await self._links.config.wait_newer(version)
-            version = latest.version
-            self._apply(latest.value)
-            if not self._config.symbols:
-                self._fail(ExchangeDown("not_wanted", "no symbol is left"))
+    async def _follow_config(self, capture: trio.CancelScope) -> None:
+        """Put each new configuration in force, and end the capture when nothing of it is left for this session."""
+        while self._config.symbols:
+            latest = await self._links.config.wait_newer(self._version)
+            self._apply(latest.version, latest.value)
+        self._cause = ExchangeDown(NOT_WANTED, "no symbol is left")
+        capture.cancel()
 
     async def _follow_desyncs(self) -> None:
         while True:

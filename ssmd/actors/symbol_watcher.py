@@ -5,9 +5,12 @@ from typing import Final
 
 import msgspec
 import trio
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ssmd import metrics
+from ssmd.actors.report import for_people
+from ssmd.actors.standing import Standing
 from ssmd.bus.base import BusDialer, KvEntry
 from ssmd.environment.check import check_feed
 from ssmd.errors import ConfigError
@@ -37,27 +40,32 @@ def parse_config(feed: str, entry: KvEntry, normalizers: Collection[str]) -> Fee
     return replace(config, revision=entry.revision)
 
 
+class WatchedFeed(Struct, frozen=True):
+    """Whose live copy is followed, where it lies, and which normalizers it may name."""
+
+    name: str
+    key: str
+    normalizers: Collection[str]
+
+
 class SymbolWatcher:
     """Puts every good value into the cell. While the bus is away the last good value stays in force."""
 
-    def __init__(
-        self, key: str, feed: str, dialer: BusDialer, config: Cell[FeedConfig], normalizers: Collection[str]
-    ) -> None:
-        self._key = key
+    def __init__(self, feed: WatchedFeed, dialer: BusDialer, config: Cell[FeedConfig], standing: Standing) -> None:
         self._feed = feed
         self._dialer = dialer
         self._config = config
-        self._normalizers = normalizers
-        self._log = get_logger(feed=feed, actor="symbol_watcher")
+        self._standing = standing
+        self._log = get_logger(feed=feed.name, actor="symbol_watcher")
         self._scope = trio.CancelScope()
-        self._revision = 0
-        """The newest of this watch. The next watch begins anew: a bucket that was made again counts from 1."""
+        self._newest = 0
+        """The newest revision of this watch. The next watch begins anew: a bucket that was made again counts from 1."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch until drained. Raises BusDown, an outage; the next start takes the present value anew."""
         task_status.started()
         with self._scope:
-            async with self._dialer.connect() as bus, bus.kv_watch(BUCKET, self._key) as entries:
+            async with self._dialer.connect() as bus, bus.kv_watch(BUCKET, self._feed.key) as entries:
                 async for entry in entries:
                     self._take(entry)
 
@@ -67,19 +75,30 @@ class SymbolWatcher:
     def _take(self, entry: KvEntry) -> None:
         last = self._config.get()
         try:
-            config = parse_config(self._feed, entry, self._normalizers)
-            self._check_successor(last, config)
+            self._check_order(entry)
+            config = parse_config(self._feed.name, entry, self._feed.normalizers)
+            _check_successor(last, config)
         except ConfigError as error:
-            metrics.CONFIG_REFUSED.labels(self._feed, "invalid").inc()
-            self._log.error("config_refused", revision=entry.revision, error=str(error), kept=last.revision)
+            self._refuse(entry, for_people(str(error)))
             return
-        self._revision = config.revision
         if config != last:
             self._config.set(config)
             self._log.info("config_taken", revision=config.revision, symbols=len(config.symbols))
+        self._standing.accept()
 
-    def _check_successor(self, last: FeedConfig, config: FeedConfig) -> None:
-        if config.revision < self._revision:
-            raise ConfigError(f"revision {config.revision} is older than {self._revision}, which came before")
-        if (config.normalizer, config.shards) != (last.normalizer, last.shards):
-            raise ConfigError("normalizer and shards change only with a restart of the connector")
+    def _check_order(self, entry: KvEntry) -> None:
+        if entry.revision < self._newest:
+            raise ConfigError(f"revision {entry.revision} is older than {self._newest}, which came before")
+        self._newest = entry.revision
+
+    def _refuse(self, entry: KvEntry, reason: str) -> None:
+        metrics.CONFIG_REFUSED.labels(self._feed.name, "invalid").inc()
+        kept = self._config.get().revision
+        self._log.error("config_refused", revision=entry.revision, error=reason, kept=kept)
+        if entry.revision == self._newest or self._standing.cell.get().refused_config is None:
+            self._standing.refuse(entry, reason)
+
+
+def _check_successor(last: FeedConfig, config: FeedConfig) -> None:
+    if (config.normalizer, config.shards) != (last.normalizer, last.shards):
+        raise ConfigError("normalizer and shards change only with a restart of the connector")

@@ -40,6 +40,17 @@ class Published(Struct, frozen=True):
     last_stream_seq: int
 
 
+class BucketSpec(Struct, frozen=True):
+    """A key-value bucket that keeps the last value of each key.
+
+    max_age_s: a value that nobody has renewed for so long is gone; 0 keeps it. in_memory: a restarted server has lost it.
+    """
+
+    name: str
+    max_age_s: float = 0.0
+    in_memory: bool = False
+
+
 class KvEntry(Struct, frozen=True):
     """`value` is None when the key was deleted."""
 
@@ -95,19 +106,44 @@ class Bus(Protocol):
         """Open a short-lived consumer of what is stored from now on; it acknowledges nothing and leaves nothing."""
         ...
 
-    async def kv_get(self, bucket: str, key: str) -> KvEntry | None: ...
+    async def ensure_bucket(self, spec: BucketSpec) -> None:
+        """Create the bucket, or bring an existing one's age limit to this specification.
+
+        Where an existing one is stored cannot be changed, and stays. Other methods make a missing bucket with defaults.
+        """
+        ...
+
+    async def kv_get(self, bucket: str, key: str) -> KvEntry | None:
+        """Return the present value; None without such a bucket or key, and for a deleted one."""
+        ...
+
+    async def kv_list(self, bucket: str, pattern: str) -> Sequence[KvEntry]:
+        """Return the present value of every key that a subject pattern covers, in the order of the keys.
+
+        A deleted key is left out; without such a bucket or key there is nothing.
+        """
+        ...
 
     async def kv_put(self, bucket: str, key: str, value: bytes, expected_revision: int | None = None) -> int:
         """Write and return the new revision; the bucket is made when missing.
 
         expected_revision: None writes in any case, 0 only when the key is new, N only when N is the last.
+        Raises AlreadyStored when someone else was first, ValueError for a value above the server's limit.
+        """
+        ...
+
+    async def kv_delete(self, bucket: str, key: str, expected_revision: int | None = None) -> None:
+        """Delete the key; without such a bucket there is nothing to do. Watchers get an entry without value.
+
+        expected_revision: None deletes in any case, N only when N is the last.
         Raises AlreadyStored when someone else was first.
         """
         ...
 
-    def kv_watch(self, bucket: str, key: str) -> AbstractAsyncContextManager[AsyncIterator[KvEntry]]:
-        """Give the present value (if any) and every later one; the bucket is made when missing.
+    def kv_watch(self, bucket: str, pattern: str) -> AbstractAsyncContextManager[AsyncIterator[KvEntry]]:
+        """Give the present values of the keys that a subject pattern covers, then every later one.
 
+        The bucket is made when missing. A deletion is an entry without value.
         Raises BusDown when the watch is lost, also because the bucket was deleted: watch again for a full resync.
         """
         ...

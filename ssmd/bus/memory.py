@@ -4,29 +4,19 @@ A MemoryBroker is the server: it outlives connections and takes orders for fault
 """
 
 import sys
-from array import array
-from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from itertools import islice
 from typing import Self
 
 import trio
-from msgspec import Struct
 
-from ssmd.bus.base import Bus, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec
-from ssmd.bus.names import OutgoingCheck, check_filter, check_subject, check_token
+from ssmd.bus.base import BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec
+from ssmd.bus.memory_store import MemoryBucket, MemoryStream, matches
+from ssmd.bus.names import OutgoingCheck, check_filter, check_key, check_token, check_value
 from ssmd.errors import AlreadyStored, BusDown
 
 MAX_PAYLOAD_BYTES = 1_048_576
-
-
-class _Stored(Struct, frozen=True, gc=False):
-    seq: int
-    subject: str
-    payload: bytes
-    message_id: str
 
 
 class _Change:
@@ -43,77 +33,12 @@ class _Change:
         await self._event.wait()
 
 
-class MemoryStream:
-    """Messages in order, with the duplicate window and the size limit of the specification."""
-
-    def __init__(self, spec: StreamSpec) -> None:
-        self.spec = spec
-        self.ack_floors: dict[str, int] = {}
-        self._messages: dict[int, _Stored] = {}
-        self._seqs_of: dict[str, array[int]] = {}
-        self._first_seq = 1
-        self._last_seq = 0
-        self._bytes = 0
-        self._seen: dict[str, tuple[int, float]] = {}
-
-    @property
-    def first_seq(self) -> int:
-        return self._first_seq
-
-    @property
-    def last_seq(self) -> int:
-        return self._last_seq
-
-    def takes(self, subject: str) -> bool:
-        return any(matches(pattern, subject) for pattern in self.spec.subjects)
-
-    def store(self, message: Outgoing) -> tuple[int, bool]:
-        """Return the message's sequence number and whether it was there before."""
-        now_s = trio.current_time()
-        self._forget_ids(now_s)
-        seen = self._seen.get(message.message_id)
-        if seen is not None:
-            return seen[0], True
-        seq = self._last_seq = self._last_seq + 1
-        self._seen[message.message_id] = (seq, now_s)
-        self._messages[seq] = _Stored(seq, message.subject, message.payload, message.message_id)
-        self._seqs_of.setdefault(message.subject, array("Q")).append(seq)
-        self._bytes += len(message.payload)
-        self.keep_limits()
-        return seq, False
-
-    def keep_limits(self) -> None:
-        while self._bytes > self.spec.max_bytes and len(self._messages) > 1:
-            self._drop_first()
-
-    def read(self, after_seq: int, pattern: str, limit: int) -> tuple[list[_Stored], int]:
-        """Return the next messages that match the pattern, and how many more there are behind them."""
-        subjects = {subject for subject in self._seqs_of if matches(pattern, subject)}
-        start = max(after_seq + 1, self._first_seq)
-        later = (self._messages[seq] for seq in range(start, self._last_seq + 1))
-        found = list(islice((m for m in later if m.subject in subjects), limit))
-        floor = found[-1].seq if found else start - 1
-        seqs = (self._seqs_of[subject] for subject in subjects)
-        return found, sum(len(s) - bisect_right(s, floor) for s in seqs)
-
-    def _drop_first(self) -> None:
-        self._bytes -= len(self._messages.pop(self._first_seq).payload)
-        self._first_seq += 1
-
-    def _forget_ids(self, now_s: float) -> None:
-        while self._seen:
-            oldest = next(iter(self._seen))
-            if now_s - self._seen[oldest][1] <= self.spec.duplicate_window_s:
-                return
-            del self._seen[oldest]
-
-
 class MemoryBroker:
     """The state that survives connections, and the faults that a test orders."""
 
     def __init__(self) -> None:
         self.streams: dict[str, MemoryStream] = {}
-        self.buckets: dict[str, list[KvEntry]] = {}
+        self.buckets: dict[str, MemoryBucket] = {}
         self.change = _Change()
         self.generation = 0
         self.is_up = True
@@ -147,11 +72,19 @@ class MemoryBroker:
         del self.buckets[bucket]
         self.change.tell()
 
+    def lose_memory(self) -> None:
+        """Be a server that was restarted: connections are lost, and so is what was kept in memory only."""
+        self.buckets = {name: bucket for name, bucket in self.buckets.items() if not bucket.spec.in_memory}
+        self.drop_connections()
+
+    def bucket(self, name: str) -> MemoryBucket:
+        """Return the bucket of that name, made with defaults when missing."""
+        return self.buckets.setdefault(name, MemoryBucket(BucketSpec(name)))
+
     def write(self, bucket: str, key: str, value: bytes | None) -> int:
-        entries = self.buckets.setdefault(bucket, [])
-        entries.append(KvEntry(key, value, entries[-1].revision + 1 if entries else 1))
+        revision = self.bucket(bucket).write(key, value)
         self.change.tell()
-        return entries[-1].revision
+        return revision
 
 
 class MemoryDialer:
@@ -239,32 +172,59 @@ class MemoryBus:
         finally:
             del floors[name]
 
+    async def ensure_bucket(self, spec: BucketSpec) -> None:
+        check_token(spec.name, "bucket")
+        await self.turn()
+        bucket = self.broker.buckets.setdefault(spec.name, MemoryBucket(spec))
+        bucket.spec = BucketSpec(spec.name, spec.max_age_s, bucket.spec.in_memory)
+
     async def kv_get(self, bucket: str, key: str) -> KvEntry | None:
-        _check_key(bucket, key)
+        check_key(bucket, key)
         await self.turn()
         entry = self._last(bucket, key)
         return None if entry is None or entry.value is None else entry
 
+    async def kv_list(self, bucket: str, pattern: str) -> Sequence[KvEntry]:
+        check_token(bucket, "bucket")
+        check_filter(pattern)
+        await self.turn()
+        if bucket not in self.broker.buckets:
+            return []
+        present = self.broker.buckets[bucket].present(pattern)
+        return sorted((entry for entry in present if entry.value is not None), key=lambda entry: entry.key)
+
     async def kv_put(self, bucket: str, key: str, value: bytes, expected_revision: int | None = None) -> int:
-        _check_key(bucket, key)
+        check_key(bucket, key)
+        check_value(f"{bucket}/{key}", value, MAX_PAYLOAD_BYTES)
         await self.turn()
         last = self._last(bucket, key)
-        present = 0 if last is None else last.revision
-        is_new = expected_revision == 0 and (last is None or last.value is None)
-        if expected_revision is not None and not is_new and expected_revision != present:
-            raise AlreadyStored(f"{bucket}/{key} is no longer at revision {expected_revision}")
+        is_new = last is None or last.value is None
+        if not (expected_revision == 0 and is_new):
+            self._expect(bucket, key, expected_revision)
         return self.broker.write(bucket, key, value)
 
-    @asynccontextmanager
-    async def kv_watch(self, bucket: str, key: str) -> AsyncIterator[AsyncIterator[KvEntry]]:
-        _check_key(bucket, key)
+    async def kv_delete(self, bucket: str, key: str, expected_revision: int | None = None) -> None:
+        check_key(bucket, key)
         await self.turn()
-        entries = self.broker.buckets.setdefault(bucket, [])
+        if bucket in self.broker.buckets:
+            self._expect(bucket, key, expected_revision)
+            self.broker.write(bucket, key, None)
+
+    def _expect(self, bucket: str, key: str, revision: int | None) -> None:
         last = self._last(bucket, key)
-        yield MemoryWatch(self, (bucket, key), entries, last.revision - 1 if last is not None else 0)
+        if revision is not None and revision != (0 if last is None else last.revision):
+            raise AlreadyStored(f"{bucket}/{key} is no longer at revision {revision}")
 
     def _last(self, bucket: str, key: str) -> KvEntry | None:
-        return next((e for e in reversed(self.broker.buckets.get(bucket, ())) if e.key == key), None)
+        present = self.broker.buckets.get(bucket)
+        return None if present is None else present.last(key)
+
+    @asynccontextmanager
+    async def kv_watch(self, bucket: str, pattern: str) -> AsyncIterator[AsyncIterator[KvEntry]]:
+        check_token(bucket, "bucket")
+        check_filter(pattern)
+        await self.turn()
+        yield MemoryWatch(self, self.broker.bucket(bucket), pattern)
 
 
 class MemoryConsumer:
@@ -305,40 +265,32 @@ class MemoryConsumer:
 
 
 class MemoryWatch:
-    """The values of one key, as they come."""
+    """The values of some keys, as they come."""
 
-    def __init__(self, bus: MemoryBus, watched: tuple[str, str], entries: list[KvEntry], seen_revision: int) -> None:
+    def __init__(self, bus: MemoryBus, bucket: MemoryBucket, pattern: str) -> None:
         self._bus = bus
-        self._bucket, self._key = watched
-        self._entries = entries
-        self._seen_revision = seen_revision
+        self._bucket = bucket
+        self._pattern = pattern
+        self._ready = deque(bucket.present(pattern))
+        later = bucket.after(0)
+        self._seen_revision = later[-1].revision if later else 0
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> KvEntry:
         await self._bus.turn()
-        while True:
-            if self._bus.broker.buckets.get(self._bucket) is not self._entries:
-                raise BusDown(f"bucket {self._bucket} was deleted")
-            for entry in self._entries:
-                if entry.key == self._key and entry.revision > self._seen_revision:
-                    self._seen_revision = entry.revision
-                    return entry
-            await self._bus.changed()
+        while not self._ready:
+            self._look()
+            if not self._ready:
+                await self._bus.changed()
+        return self._ready.popleft()
 
-
-def matches(pattern: str, subject: str) -> bool:
-    """Tell whether a subject pattern covers a subject (* is one token, > the rest)."""
-    parts, tokens = pattern.split("."), subject.split(".")
-    if parts[-1] == ">":
-        parts.pop()
-        if len(tokens) <= len(parts):
-            return False
-        tokens = tokens[: len(parts)]
-    return len(parts) == len(tokens) and all(p in {"*", t} for p, t in zip(parts, tokens, strict=True))
-
-
-def _check_key(bucket: str, key: str) -> None:
-    check_token(bucket, "bucket")
-    check_subject(key, "key")
+    def _look(self) -> None:
+        name = self._bucket.spec.name
+        if self._bus.broker.buckets.get(name) is not self._bucket:
+            raise BusDown(f"bucket {name} was deleted")
+        for entry in self._bucket.after(self._seen_revision):
+            self._seen_revision = entry.revision
+            if matches(self._pattern, entry.key):
+                self._ready.append(entry)

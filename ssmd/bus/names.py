@@ -36,6 +36,19 @@ def check_filter(text: str) -> str:
     return text
 
 
+def check_key(bucket: str, key: str) -> None:
+    """Raise ValueError unless both may name a place in a key-value store."""
+    check_token(bucket, "bucket")
+    check_subject(key, "key")
+
+
+def check_value(place: str, value: bytes, max_payload_bytes: int) -> None:
+    """Raise ValueError for a value that the server would answer by dropping the whole connection."""
+    size = len(value) + HEADER_BYTES
+    if size > max_payload_bytes:
+        raise ValueError(f"{place} has {size} bytes with its header; the server takes {max_payload_bytes}")
+
+
 class OutgoingCheck:
     """Refuses a batch that the server would answer by dropping the whole connection (payload above its limit)."""
 

@@ -11,11 +11,11 @@ from typing import Final, Self, TypeVar
 import trio
 from nats.aio.msg import Msg  # noqa: TID251 (the bus's driver)
 
-from ssmd.bus import streams
-from ssmd.bus.base import Bus, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec
+from ssmd.bus import buckets, streams
+from ssmd.bus.base import BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec
 from ssmd.bus.island import Island, open_island
 from ssmd.bus.link import Link, NatsOptions, check_url
-from ssmd.bus.names import OutgoingCheck, check_filter, check_subject, check_token
+from ssmd.bus.names import OutgoingCheck, check_filter, check_key, check_token, check_value
 from ssmd.bus.outbox import Outbox
 from ssmd.bus.pulling import Delivery, Pull
 from ssmd.errors import BusDown
@@ -25,6 +25,8 @@ T = TypeVar("T")
 LEAVE_WITHIN_S: Final = 2.0
 WATCH_STEP_S: Final = 60.0
 WATCH_BATCH: Final = 16
+LIST_STEP_S: Final = 1.0
+LIST_BATCH: Final = 256
 
 
 class NatsDialer:
@@ -88,22 +90,57 @@ class NatsBus:
         async with self._pull(lambda: Pull(self._link, stream, name, _incoming)) as pull:
             yield NatsConsumer(self._island, pull)
 
+    async def ensure_bucket(self, spec: BucketSpec) -> None:
+        check_token(spec.name, "bucket")
+        await self._island.run(partial(buckets.ensure_bucket, self._link, spec))
+
     async def kv_get(self, bucket: str, key: str) -> KvEntry | None:
-        _check_key(bucket, key)
-        return await self._island.run(partial(streams.kv_get, self._link, bucket, key))
+        check_key(bucket, key)
+        return await self._island.run(partial(buckets.get, self._link, bucket, key))
+
+    async def kv_list(self, bucket: str, pattern: str) -> Sequence[KvEntry]:
+        check_token(bucket, "bucket")
+        check_filter(pattern)
+        watcher = await self._island.run(partial(buckets.find_watcher, self._link, bucket, pattern))
+        found: dict[str, KvEntry] = {}
+        if watcher is not None and watcher.present:
+            async with self._pull(self._reader(bucket, watcher, buckets.listed_of)) as pull:
+                while listed := await self._next_listed(pull):
+                    found |= {one.entry.key: one.entry for one in listed}
+                    if listed[-1].behind == 0:
+                        break
+        return [entry for _, entry in sorted(found.items()) if entry.value is not None]
+
+    async def _next_listed(self, pull: Pull[buckets.Listed]) -> Sequence[buckets.Listed]:
+        """Return nothing when there is nothing more: what was counted as present may be gone meanwhile."""
+        await self._island.run(partial(pull.wait, LIST_BATCH, LIST_STEP_S))
+        return pull.take(LIST_BATCH)
 
     async def kv_put(self, bucket: str, key: str, value: bytes, expected_revision: int | None = None) -> int:
-        _check_key(bucket, key)
+        check_key(bucket, key)
+        check_value(f"{bucket}/{key}", value, self._link.client.max_payload)
         entry = KvEntry(key, value, expected_revision or 0)
         expect = expected_revision is not None
-        return await self._island.run(partial(streams.kv_put, self._link, bucket, entry, expect=expect))
+        return await self._island.run(partial(buckets.put, self._link, bucket, entry, expect=expect))
+
+    async def kv_delete(self, bucket: str, key: str, expected_revision: int | None = None) -> None:
+        check_key(bucket, key)
+        entry = KvEntry(key, None, expected_revision or 0)
+        expect = expected_revision is not None
+        await self._island.run(partial(buckets.delete, self._link, bucket, entry, expect=expect))
 
     @asynccontextmanager
-    async def kv_watch(self, bucket: str, key: str) -> AsyncIterator[AsyncIterator[KvEntry]]:
-        _check_key(bucket, key)
-        name = await self._island.run(partial(streams.make_watcher, self._link, bucket, key))
-        async with self._pull(lambda: Pull(self._link, f"KV_{bucket}", name, partial(_kv_entry, key))) as pull:
+    async def kv_watch(self, bucket: str, pattern: str) -> AsyncIterator[AsyncIterator[KvEntry]]:
+        check_token(bucket, "bucket")
+        check_filter(pattern)
+        watcher = await self._island.run(partial(buckets.make_watcher, self._link, bucket, pattern))
+        async with self._pull(self._reader(bucket, watcher, buckets.entry_of)) as pull:
             yield NatsWatch(self._island, pull)
+
+    def _reader(
+        self, bucket: str, watcher: buckets.Watcher, read: Callable[[str, Msg, Delivery], T]
+    ) -> Callable[[], Pull[T]]:
+        return lambda: Pull(self._link, f"KV_{bucket}", watcher.name, partial(read, bucket))
 
     @asynccontextmanager
     async def _pull(self, make: Callable[[], Pull[T]]) -> AsyncIterator[Pull[T]]:
@@ -134,7 +171,7 @@ class NatsConsumer:
 
 
 class NatsWatch:
-    """The values of one key, as they come."""
+    """The values of some keys, as they come."""
 
     def __init__(self, island: Island, pull: Pull[KvEntry]) -> None:
         self._island = island
@@ -150,16 +187,6 @@ class NatsWatch:
         return self._pull.take(1)[0]
 
 
-def _check_key(bucket: str, key: str) -> None:
-    check_token(bucket, "bucket")
-    check_subject(key, "key")
-
-
 def _incoming(msg: Msg, delivery: Delivery) -> Incoming:
     identity = (msg.headers or {}).get("Nats-Msg-Id", "")
     return Incoming(msg.subject, msg.data, identity, delivery.stream_seq, delivery.pending)
-
-
-def _kv_entry(key: str, msg: Msg, delivery: Delivery) -> KvEntry:
-    deleted = not {"KV-Operation", "Nats-Marker-Reason"}.isdisjoint(msg.headers or {})
-    return KvEntry(key, None if deleted else msg.data, delivery.stream_seq)

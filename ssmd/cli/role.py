@@ -17,8 +17,10 @@ import trio
 
 from ssmd import log, metrics, trees
 from ssmd.errors import ConfigError, RestartIntensityExceeded
+from ssmd.trees.roles import bootstrap
 
 EXIT_USAGE: Final = 2
+EXIT_UNREACHABLE: Final = 5
 EXIT_GAVE_UP: Final = 70
 
 
@@ -34,7 +36,7 @@ def main() -> int:
 
 
 async def run_role(spec: trees.RoleSpec) -> int:
-    """Run until a signal or too many bugs. Return the exit code."""
+    """Run until a signal or too many bugs, bootstrap until it is done. Return the exit code."""
     run_file = Path(spec.run_file)
     log.get_logger().info(
         "role_starting", nats=spec.nats_url, environment=spec.environment.name, data_dir=spec.data_dir
@@ -47,13 +49,24 @@ async def run_role(spec: trees.RoleSpec) -> int:
 
     code = 0
     try:
-        await trees.run_tree(trees.role(spec, trees.local_world(spec), addresses.append), say_ready)
+        if spec.role == "bootstrap":
+            code = await _run_bootstrap(spec)
+        else:
+            await trees.run_tree(trees.role(spec, trees.local_world(spec), addresses.append), say_ready)
     except* RestartIntensityExceeded as group:
         log.get_logger().error("role_gave_up", error=str(group.exceptions[0]))
         code = EXIT_GAVE_UP
     finally:
         _leave_last_words(run_file, spec.title)
     return code
+
+
+async def _run_bootstrap(spec: trees.RoleSpec) -> int:
+    if await bootstrap(spec, trees.local_world(spec)):
+        log.get_logger().info("bootstrap_done", environment=spec.environment.name)
+        return 0
+    log.get_logger().error("bootstrap_not_done", nats=spec.nats_url, hint="is NATS there? trying again is harmless")
+    return EXIT_UNREACHABLE
 
 
 def _leave_last_words(run_file: Path, title: str) -> None:

@@ -3,9 +3,13 @@
 roles      what one connector or archiver is made of
 system     `ssmd up`: every role as a supervised process beside an embedded nats-server
 running    one tree in this process, from start to signal
+live       read and change what a running system captures, and ask its connectors
 """
 
+from ssmd.actors.report import ConnectorReport, RefusedConfig, RefusedSymbol
+from ssmd.bus.server import find_nats_server
 from ssmd.trees.listening import listen
+from ssmd.trees.live import LiveCopy, LiveLink, Waited, live_link
 from ssmd.trees.role_spec import RoleName, RoleSpec
 from ssmd.trees.roles import World, archiver, connector, feed_entry, local_world, observe, role, stream_spec
 from ssmd.trees.run_files import (
@@ -22,19 +26,27 @@ from ssmd.trees.running import run_tree
 from ssmd.trees.system import System, UpSpec, role_argv, role_environment, write_role_spec
 
 __all__ = [
+    "ConnectorReport",
     "Endpoints",
+    "LiveCopy",
+    "LiveLink",
+    "RefusedConfig",
+    "RefusedSymbol",
     "RoleName",
     "RoleSpec",
     "System",
     "UpSpec",
+    "Waited",
     "World",
     "add_role",
     "archiver",
     "claim",
     "connector",
     "feed_entry",
+    "find_nats_server",
     "keep_apart",
     "listen",
+    "live_link",
     "local_world",
     "observe",
     "remove_role",

@@ -4,11 +4,15 @@ Children are listed sinks first: started in that order, drained in reverse, so t
 finds its way to disk, to the bus and to the store.
 """
 
+import os
+import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from ssmd import metrics
+import trio
+
+from ssmd import __version__, metrics
 from ssmd.actors.batcher import ArchiveFeed, Batcher
 from ssmd.actors.budget import ConnectBudget
 from ssmd.actors.lineage import Lineage
@@ -17,9 +21,13 @@ from ssmd.actors.ops import OpsEndpoint
 from ssmd.actors.pipeline import Batch, Progress
 from ssmd.actors.publisher import Publisher, PublisherLinks
 from ssmd.actors.raw_writer import RawWriter
+from ssmd.actors.report import Identity, instance_name
 from ssmd.actors.sealer import Sealer
+from ssmd.actors.seeder import ConfigSeeder
 from ssmd.actors.session import Place, Session, SessionLinks
-from ssmd.actors.symbol_watcher import SymbolWatcher, config_key
+from ssmd.actors.standing import Standing
+from ssmd.actors.status_reporter import StatusReporter
+from ssmd.actors.symbol_watcher import SymbolWatcher, WatchedFeed, config_key
 from ssmd.actors.transport import Transport, WebSocketTransport
 from ssmd.bus.base import BusDialer, StreamSpec
 from ssmd.bus.nats import NatsDialer
@@ -52,6 +60,7 @@ from ssmd.supervisor import (
     Surroundings,
 )
 from ssmd.trees.role_spec import RoleSpec
+from ssmd.trees.running import run_tree
 
 T = TypeVar("T")
 
@@ -63,6 +72,8 @@ BUS_BACKOFF = Backoff(first_s=0.1, cap_s=2.0)
 """Short: catching up begins within two seconds of the bus coming back."""
 STORE_BACKOFF = Backoff(first_s=0.5, cap_s=15.0)
 DISK_BACKOFF = Backoff(first_s=0.1, cap_s=1.0)
+BOOTSTRAP_WITHIN_S = 60.0
+"""Then it ends and says so: whoever runs it (a Kubernetes Job) tries again, and shows that it had to."""
 
 
 class World:
@@ -148,6 +159,8 @@ class Connector:
         for wishes in self.wishes:
             gauge(wishes)
         self.config: Cell[FeedConfig] = Cell(entry.config())
+        self.standing = Standing(entry.config(), world.now)
+        self.identity = identity(spec, world.now())
         limits_of = self.exchange.limits
         self.budget = ConnectBudget(limits_of.connects_per_window, limits_of.connect_window_s)
         self.lineage = Lineage(world.now())
@@ -165,6 +178,7 @@ class Connector:
             ChildSpec("normalizer", self._normalizer, drain_within_s=10),
             ChildSpec("raw-writer", self._raw_writer, DISK_BACKOFF),
             ChildSpec("symbol-watcher", self._symbol_watcher, BUS_BACKOFF),
+            ChildSpec("status-reporter", self._status_reporter, BUS_BACKOFF),
             ChildSpec("sessions", self._sessions, drain_within_s=SESSION_DRAIN_S * len(self.wishes) + 1),
         )
 
@@ -186,8 +200,11 @@ class Connector:
         return RawWriter(self.journal, self.spec.settings.journal)
 
     def _symbol_watcher(self) -> SymbolWatcher:
-        key = config_key(self.spec.environment.name, self.spec.feed)
-        return SymbolWatcher(key, self.spec.feed, self.world.dialer, self.config, VERSIONS)
+        feed = WatchedFeed(self.spec.feed, config_key(self.spec.environment.name, self.spec.feed), VERSIONS)
+        return SymbolWatcher(feed, self.world.dialer, self.config, self.standing)
+
+    def _status_reporter(self) -> StatusReporter:
+        return StatusReporter(self.identity, self.world.dialer, self.standing, self.world.now)
 
     def _sessions(self) -> Supervisor:
         limits = self.exchange.limits
@@ -203,8 +220,14 @@ class Connector:
     def _session(self, slot: int) -> Session:
         url = self.spec.settings.exchange(self.spec.feed).ws_url or self.exchange.ws_url
         place = Place(self.exchange, url, slot, self.world.transport, self.board)
-        links = SessionLinks(self.journal, self.config, self.wishes[slot], self.lineage, self.budget)
+        links = SessionLinks(self.journal, self.config, self.wishes[slot], self.lineage, self.budget, self.standing)
         return Session(place, links)
+
+
+def identity(spec: RoleSpec, started_ns: int) -> Identity:
+    """Return who this process is on the bus; the same instance after a restart on the same data."""
+    instance = instance_name(socket.gethostname(), spec.data_path)
+    return Identity(spec.environment.name, spec.feed, instance, os.getpid(), started_ns, __version__)
 
 
 def connector(spec: RoleSpec, world: World, board: HealthBoard) -> Sequence[ChildSpec]:
@@ -244,3 +267,21 @@ def role(spec: RoleSpec, world: World, on_listening: Callable[[str], None]) -> S
     children = [ChildSpec("ops", ops), *build(spec, world, board)]
     surroundings = Surroundings(board=board, observe=observe)
     return Supervisor(spec.role, Strategy.ONE_FOR_ONE, children, intensity=GIVE_UP, surroundings=surroundings)
+
+
+async def bootstrap(spec: RoleSpec, world: World, within_s: float = BOOTSTRAP_WITHIN_S) -> bool:
+    """Bring the stream and the feeds' live copies (or one feed's) to what the environment says; tell whether it is done.
+
+    Not done: the bus could not be reached in time, or a signal came first. Repeating it is harmless.
+    """
+    feeds = (spec.feed,) if spec.feed else tuple(spec.environment.spec.feeds)
+    configs = {feed: feed_entry(spec.environment, feed).config() for feed in feeds}
+    stream = stream_spec(spec.environment, spec.settings)
+    seeder = partial(ConfigSeeder, spec.environment.name, configs, stream, world.dialer)
+    board = HealthBoard()
+    surroundings = Surroundings(board=board, observe=observe)
+    children = [ChildSpec("seeder", seeder, BUS_BACKOFF)]
+    tree = Supervisor(spec.role, Strategy.ONE_FOR_ONE, children, intensity=GIVE_UP, surroundings=surroundings)
+    with trio.move_on_after(within_s) as limit:
+        await run_tree(tree, lambda _beside: None)
+    return not limit.cancelled_caught and board.snapshot()[0].state is ChildState.FINISHED

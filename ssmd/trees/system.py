@@ -20,6 +20,7 @@ from ssmd.actors.seeder import ConfigSeeder
 from ssmd.bus.nats import NatsDialer
 from ssmd.bus.server import ServerSettings, server_argv, wait_ready
 from ssmd.environment.spec import Environment
+from ssmd.protocols import EXCHANGES
 from ssmd.settings import ExchangeSettings, NatsSettings, Settings, environment_variables, parse_size
 from ssmd.supervisor import (
     Actor,
@@ -98,7 +99,7 @@ class System:
         if self.spec.simulator is not None:
             children.append(self._process("simulator", self._simulator, drain_within_s=5))
         for feed, entry in self.spec.environment.spec.feeds.items():
-            if entry.enabled:
+            if entry.enabled or feed in EXCHANGES:  # a disabled one idles, so that it can be enabled without a restart
                 feed_entry(self.spec.environment, feed)
                 build = partial(self._role, "connector", feed)
                 children.append(self._process(f"connector:{feed}", build, drain_within_s=50))

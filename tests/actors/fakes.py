@@ -10,6 +10,7 @@ import trio
 from ssmd.actors.budget import ConnectBudget
 from ssmd.actors.lineage import Lineage
 from ssmd.actors.session import Place, Session, SessionLinks
+from ssmd.actors.standing import Standing
 from ssmd.blocking import inline
 from ssmd.clock import NS_PER_S
 from ssmd.codec import raw
@@ -108,6 +109,7 @@ class Bench:
     def __init__(self, directory: Path, transport: FakeTransport, *symbols: SymbolSpec) -> None:
         self.journal = Journal(directory, JournalLimits(), virtual_now_ns, inline)
         self.config = Cell(FeedConfig(symbols=symbols or (BTC, ETH)))
+        self.standing = Standing(self.config.get(), virtual_now_ns)
         self.wishes = Mailbox("wishes", 10, Overflow.DROP_OLDEST)
         self.board = HealthBoard()
         self.lineage = Lineage(START_NS)
@@ -116,7 +118,8 @@ class Bench:
 
     def session(self) -> Session:
         place = Place(exchange("kraken"), "ws://fake", 0, self.transport, self.board)
-        return Session(place, SessionLinks(self.journal, self.config, self.wishes, self.lineage, self.budget))
+        links = SessionLinks(self.journal, self.config, self.wishes, self.lineage, self.budget, self.standing)
+        return Session(place, links)
 
     async def records(self) -> list[Record]:
         await self.journal.write_pending()

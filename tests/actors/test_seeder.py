@@ -1,10 +1,13 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import msgspec
 import pytest
 
 from ssmd.actors.seeder import ConfigSeeder
 from ssmd.actors.symbol_watcher import BUCKET, config_key
-from ssmd.bus.base import StreamSpec
-from ssmd.bus.memory import MemoryDialer
+from ssmd.bus.base import KvEntry, StreamSpec
+from ssmd.bus.memory import MemoryBus, MemoryDialer
 from ssmd.errors import BusDown
 from ssmd.records import FeedConfig
 from tests.actors.fakes import BTC, ETH
@@ -37,6 +40,34 @@ async def test_an_equal_copy_stays_untouched_and_another_is_brought_to_the_file(
     second = await revisions(dialer)
     assert second["dev.feeds.kraken"] == first["dev.feeds.kraken"]
     assert second["dev.feeds.coinbase"] > first["dev.feeds.coinbase"]
+
+
+NEWER = b'{"symbols":[],"enabled":false}'
+
+
+class RacingBus(MemoryBus):
+    """Somebody changes the copy just after it was read."""
+
+    async def kv_get(self, bucket: str, key: str) -> KvEntry | None:
+        entry = await super().kv_get(bucket, key)
+        self.broker.write(bucket, key, NEWER)
+        return entry
+
+
+class RacingDialer(MemoryDialer):
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[MemoryBus]:
+        async with super().connect():
+            yield RacingBus(self.broker)
+
+
+@pytest.mark.parametrize("before", [None, b"{}"])
+async def test_a_change_that_came_meanwhile_stays(before, autojump_clock):
+    dialer = RacingDialer()
+    if before is not None:
+        dialer.broker.write(BUCKET, "dev.feeds.kraken", before)
+    await ConfigSeeder("dev", {"kraken": FEEDS["kraken"]}, STREAM, dialer).run()
+    assert dialer.broker.buckets[BUCKET].last("dev.feeds.kraken").value == NEWER
 
 
 async def test_without_a_bus_it_is_an_outage(autojump_clock):

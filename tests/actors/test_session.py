@@ -1,4 +1,6 @@
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
@@ -6,7 +8,10 @@ import trio
 from msgspec.structs import replace
 
 from ssmd import metrics
+from ssmd.actors.report import RefusedSymbol
+from ssmd.actors.transport import Connection
 from ssmd.errors import ExchangeDown
+from ssmd.protocols.coverage import Coverage, Gap
 from ssmd.protocols.decoder import Desync
 from ssmd.records import Configured, Connected, Disconnected, FeedConfig, Live, Missed, Refused, Resync
 from ssmd.supervisor import Backoff, ChildSpec, Strategy, Supervisor
@@ -89,14 +94,18 @@ async def test_symbols_are_noted_live_once_every_subscription_is_acknowledged(be
     assert lives == [("BTCUSD",), ("ETHUSD",)]
 
 
-async def test_one_refused_symbol_leaves_the_rest(bench, far, autojump_clock):
-    def refuse_eth(message: dict) -> list[str]:
-        error = {"error": "Currency pair not supported ETH/USD", "method": "subscribe", "success": False}
-        if message["method"] == "ping" or "ETH/USD" not in message["params"]["symbol"]:
-            return acknowledge(message)
-        rest = {**message, "params": {**message["params"], "symbol": ["BTC/USD"]}}
-        return [json.dumps({**error, "symbol": "ETH/USD", "req_id": message["req_id"]}), *acknowledge(rest)]
+NOT_SUPPORTED = "Currency pair not supported ETH/USD"
 
+
+def refuse_eth(message: dict) -> list[str]:
+    error = {"error": NOT_SUPPORTED, "method": "subscribe", "success": False}
+    if message["method"] == "ping" or "ETH/USD" not in message["params"]["symbol"]:
+        return acknowledge(message)
+    rest = {**message, "params": {**message["params"], "symbol": ["BTC/USD"]}}
+    return [json.dumps({**error, "symbol": "ETH/USD", "req_id": message["req_id"]}), *acknowledge(rest)]
+
+
+async def test_one_refused_symbol_leaves_the_rest(bench, far, autojump_clock):
     far.answer = refuse_eth
     await run_for(bench, 60, far)
     notes = await bench.notes()
@@ -296,3 +305,191 @@ async def test_another_depth_is_a_gap_of_the_book_until_it_is_live_again(bench, 
     assert {note.symbol for note in notes if isinstance(note, Resync)} == {"BTCUSD", "ETHUSD"}
     at = next(i for i, note in enumerate(notes) if isinstance(note, Resync))
     assert {symbol for note in notes[at:] if isinstance(note, Live) for symbol in note.symbols} == {"BTCUSD", "ETHUSD"}
+
+
+# hot changes -------------------------------------------------------------------------------------------------
+
+
+async def change_at(bench: Bench, steps: dict[float, dict[str, object]]) -> None:
+    """Set fields of the configuration at given times; each step is one revision."""
+    for revision, (at_s, fields) in enumerate(steps.items(), 1):
+        await trio.sleep_until(at_s)
+        bench.config.set(replace(bench.config.get(), revision=revision, **fields))
+
+
+async def run_changed(bench: Bench, seconds: float, steps: dict[float, dict[str, object]], *also) -> None:
+    with trio.move_on_after(seconds):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(change_at, bench, steps)
+            for each in also:
+                nursery.start_soon(each)
+            await bench.session().run()
+
+
+async def gaps(bench: Bench) -> tuple[Gap, ...]:
+    coverage = Coverage()
+    for record in await bench.records():
+        coverage.note(record)
+    return coverage.gaps_between(0, 1 << 63)
+
+
+async def test_a_hot_change_makes_no_gap_for_any_symbol(bench, far, autojump_clock):
+    steps = {5: {"symbols": (BTC, SOL)}, 8: {"symbols": (BTC, SOL, ETH)}, 11: {"symbols": (BTC,)}}
+    seen = []
+
+    async def look() -> None:
+        await trio.sleep(14)
+        seen.append(await gaps(bench))
+
+    await run_changed(bench, 15, steps, far.heart, look)
+    assert seen == [()]
+    assert len(bench.transport.opened) == 1
+
+
+async def test_a_feed_disabled_hot_closes_its_connection_stays_ready_and_comes_back_when_enabled(
+    bench, far, autojump_clock
+):
+    """Mutant: end by an outage. It was a restart with backoff, and not ready until that was over."""
+    ready = []
+
+    async def look() -> None:
+        for at_s in (4, 5.01, 9, 10.5, 14):
+            await trio.sleep_until(at_s)
+            ready.append((at_s, bench.board.ready, sum(not each.closed for each in bench.transport.opened)))
+
+    second = FakeExchange()
+    bench.transport._next.append(second)
+    await run_changed(bench, 15, {5: {"enabled": False}, 10: {"enabled": True}}, far.heart, second.heart, look)
+    assert ready == [(4, True, 1), (5.01, True, 0), (9, True, 0), (10.5, True, 1), (14, True, 1)]
+    notes = await bench.notes()
+    ends = [note.reason for note in notes if isinstance(note, Disconnected)]
+    assert ends[0] == "not_wanted"
+    opened = [note.after for note in notes if isinstance(note, Connected)]
+    assert opened[0] is None
+    assert opened[1] is not None
+    at = next(i for i, note in enumerate(notes) if isinstance(note, Disconnected))
+    assert notes[at - 1] == Configured(FeedConfig((), revision=1, enabled=False))
+    assert [gap.reason for gap in await gaps(bench)] == [ends[-1]], "only the end of the test is a gap"
+
+
+class SlowlyClosing(FakeTransport):
+    @asynccontextmanager
+    async def connect(self, url: str, max_frame_bytes: int) -> AsyncIterator[Connection]:
+        async with super().connect(url, max_frame_bytes) as connection:
+            try:
+                yield connection
+            finally:
+                await trio.sleep(1)
+
+
+async def test_a_feed_disabled_hot_is_ready_also_while_its_connection_closes(tmp_path, far, autojump_clock):
+    bench = Bench(tmp_path / "kraken", SlowlyClosing(far))
+    ready = []
+
+    async def look() -> None:
+        for at_s in (4.9, 5.5, 6.5):
+            await trio.sleep_until(at_s)
+            ready.append((bench.board.ready, far.closed))
+
+    await run_changed(bench, 7, {5: {"enabled": False}}, far.heart, look)
+    assert ready == [(True, False), (True, False), (True, True)]
+
+
+async def test_a_feed_disabled_while_it_waits_for_its_connection_does_not_keep_it(bench, far, autojump_clock):
+    """Mutant: wait for the next configuration first; the connection then stayed open with nothing on it."""
+    bench.budget.hold(5)
+    await run_changed(bench, 20, {2: {"enabled": False}}, far.heart)
+    assert bench.transport.opened_at_s == [pytest.approx(5, abs=0.1)]
+    assert far.closed
+    assert bench.board.ready
+
+
+async def test_a_drain_while_disabled_ends_it(bench, autojump_clock):
+    bench.config.set(replace(bench.config.get(), enabled=False))
+    session = bench.session()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session.run)
+        await trio.sleep(5)
+        session.drain()
+    assert bench.transport.opened == []
+
+
+# what it tells of itself -------------------------------------------------------------------------------------
+
+
+async def test_a_revision_is_in_force_when_the_session_has_applied_it_not_when_it_was_taken(bench, far, autojump_clock):
+    """Mutant: take the revision from the configuration cell."""
+    bench.budget.hold(5)
+    seen = []
+
+    async def look() -> None:
+        for at_s in (4, 6):
+            await trio.sleep_until(at_s)
+            seen.append(bench.standing.cell.get().in_force.revision)
+
+    await run_changed(bench, 7, {2: {"symbols": (SOL,)}}, far.heart, look)
+    assert seen == [0, 1]
+
+
+async def test_it_tells_which_symbols_are_live_pending_and_refused(bench, far, autojump_clock):
+    far.answer = refuse_eth
+    seen = []
+
+    async def look() -> None:
+        for at_s in (0.01, 6):
+            await trio.sleep_until(at_s)
+            (slot,) = bench.standing.cell.get().slots
+            seen.append((slot.live, slot.pending, slot.refused))
+
+    await run_changed(bench, 7, {5: {"symbols": (BTC, ETH, SOL)}}, far.heart, look)
+    refused = (RefusedSymbol("ETHUSD", NOT_SUPPORTED),)
+    assert seen == [((), ("BTCUSD",), refused), (("BTCUSD", "SOLUSD"), (), refused)]
+
+
+async def test_after_a_lost_connection_everything_is_pending_under_the_revision_it_had(bench, far, autojump_clock):
+    async def lose() -> None:
+        await trio.sleep(5)
+        far.fail("reset")
+
+    with pytest.raises(BaseExceptionGroup):
+        await run_changed(bench, 10, {3: {"symbols": (BTC, SOL)}}, far.heart, lose)
+    (slot,) = bench.standing.cell.get().slots
+    assert (slot.live, slot.pending, slot.config.revision) == ((), ("BTCUSD", "SOLUSD"), 1)
+
+
+async def test_a_disabled_feed_runs_each_new_revision_at_once_with_nothing_in_it(bench, far, autojump_clock):
+    steps = {2: {"enabled": False}, 4: {"symbols": (SOL,)}}
+    await run_changed(bench, 5, steps, far.heart)
+    (slot,) = bench.standing.cell.get().slots
+    assert (slot.config.revision, slot.live, slot.pending) == (2, (), ())
+
+
+async def test_a_symbol_refused_again_for_the_same_reason_is_refused_not_pending(bench, far, autojump_clock):
+    """Mutant: tell only what the subscriptions call a change; a repeated refusal is none."""
+
+    def answer(message: dict) -> list[str]:
+        if message["method"] == "unsubscribe" and trio.current_time() < 6:
+            return []  # lost, so that the symbol is wanted again while it still leaves
+        return refuse_eth(message) if message["method"] == "subscribe" else acknowledge(message)
+
+    seen = []
+
+    async def look() -> None:
+        for at_s in (4, 10, 30):
+            await trio.sleep_until(at_s)
+            (slot,) = bench.standing.cell.get().slots
+            seen.append((slot.pending, slot.refused))
+
+    far.answer = answer
+    await run_changed(bench, 31, {5: {"symbols": (BTC,)}, 5.05: {"symbols": (BTC, ETH)}}, far.heart, look)
+    refused = ((), (RefusedSymbol("ETHUSD", NOT_SUPPORTED),))
+    assert seen == [refused, (("ETHUSD",), ()), refused]
+
+
+async def test_frames_and_answers_that_move_no_symbol_tell_nothing(bench, far, autojump_clock):
+    """Mutant: tell after each answer; after a connect there are thousands."""
+    calls = []
+    tell = bench.standing.tell
+    bench.standing.tell = lambda slot, state: calls.append((slot, state)) or tell(slot, state)
+    await run_changed(bench, 60, {}, far.heart)
+    assert [len(state.live) for _, state in calls] == [0, 1, 2, 0]

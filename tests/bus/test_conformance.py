@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from ssmd.bus.base import Bus, Consumer, Incoming, KvEntry, Outgoing, StreamSpec
+from ssmd.bus.base import BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, StreamSpec
 from ssmd.bus.names import HEADER_BYTES
 from ssmd.errors import AlreadyStored, BusDown
 from tests.bus.conftest import Rig
@@ -282,8 +282,101 @@ async def test_a_key_that_is_not_all_plain_tokens_is_refused(rig: Rig, key: str)
         with pytest.raises(ValueError, match="key is"):
             await bus.kv_get(rig.bucket, key)
         with pytest.raises(ValueError, match="key is"):
-            async with bus.kv_watch(rig.bucket, key):
+            await bus.kv_delete(rig.bucket, key)
+
+
+@pytest.mark.parametrize("pattern", ["a.>.b", "a.b*", "a..b", "", "a b"])
+async def test_a_malformed_pattern_of_keys_is_refused(rig: Rig, pattern: str):
+    async with rig.dialer.connect() as bus:
+        with pytest.raises(ValueError, match="pattern"):
+            await bus.kv_list(rig.bucket, pattern)
+        with pytest.raises(ValueError, match="pattern"):
+            async with bus.kv_watch(rig.bucket, pattern):
                 pass
+
+
+async def test_a_value_above_the_limit_is_refused_and_the_connection_lives(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        most = bytes(1_048_576 - HEADER_BYTES)
+        with pytest.raises(ValueError, match="the server takes"):
+            await bus.kv_put(rig.bucket, "k", most + b"x")
+        await bus.kv_put(rig.bucket, "k", most, expected_revision=0)
+        assert len((await bus.kv_get(rig.bucket, "k")).value) == len(most)
+
+
+async def test_a_deletion_needs_the_last_revision_when_one_is_named(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.kv_delete(rig.bucket, "k")
+        first = await bus.kv_put(rig.bucket, "k", b"1")
+        second = await bus.kv_put(rig.bucket, "k", b"2")
+        with pytest.raises(AlreadyStored):
+            await bus.kv_delete(rig.bucket, "k", expected_revision=first)
+        assert (await bus.kv_get(rig.bucket, "k")).value == b"2"
+        await bus.kv_delete(rig.bucket, "k", expected_revision=second)
+        assert await bus.kv_get(rig.bucket, "k") is None
+        await bus.kv_delete(rig.bucket, "k")
+
+
+async def test_a_list_gives_the_last_value_of_each_key_that_matches_and_no_deleted_one(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        for key in ("a.x.2", "a.x.1", "a.y.1", "b.x.1", "a.x"):
+            await bus.kv_put(rig.bucket, key, b"old")
+        for key in ("a.x.2", "a.x.1", "a.y.1"):
+            await bus.kv_put(rig.bucket, key, b"new " + key.encode())
+        await bus.kv_put(rig.bucket, "a.gone.1", b"1")
+        await bus.kv_delete(rig.bucket, "a.gone.1")
+        one = await bus.kv_list(rig.bucket, "a.*.1")
+        assert [(entry.key, entry.value) for entry in one] == [("a.x.1", b"new a.x.1"), ("a.y.1", b"new a.y.1")]
+        assert one[0] == await bus.kv_get(rig.bucket, "a.x.1")
+        assert [entry.key for entry in await bus.kv_list(rig.bucket, "a.>")] == ["a.x", "a.x.1", "a.x.2", "a.y.1"]
+        assert await bus.kv_list(rig.bucket, "none.>") == []
+
+
+async def test_a_list_of_a_bucket_that_is_not_there_is_empty_and_makes_none(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        assert list(await bus.kv_list(rig.bucket, ">")) == []
+        await bus.ensure_bucket(BucketSpec(rig.bucket, max_age_s=100, in_memory=True))
+        await bus.kv_put(rig.bucket, "k", b"1")
+        assert len(await bus.kv_list(rig.bucket, ">")) == 1
+
+
+@pytest.mark.slow
+async def test_a_list_may_be_long(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_bucket(BucketSpec(rig.bucket, in_memory=True))
+        for i in range(600):
+            await bus.kv_put(rig.bucket, f"k.{i}", b"%d" % i)
+        assert {int(entry.value) for entry in await bus.kv_list(rig.bucket, "k.*")} == set(range(600))
+
+
+async def test_a_bucket_can_be_ensured_again_with_another_age_and_keeps_what_it_holds(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        for max_age_s in (100.0, 100.0, 3600.0, 0.0, 50.0):
+            await bus.ensure_bucket(BucketSpec(rig.bucket, max_age_s, in_memory=True))
+            await bus.kv_put(rig.bucket, "k", b"1", expected_revision=0 if max_age_s == 100.0 else None)
+            await bus.kv_delete(rig.bucket, "k")
+        revision = await bus.kv_put(rig.bucket, "k", b"1")
+        await bus.ensure_bucket(BucketSpec(rig.bucket, 100, in_memory=True))
+        assert (await bus.kv_get(rig.bucket, "k")).revision == revision == 11
+
+
+async def test_one_watch_follows_every_key_of_a_pattern(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        for key in ("a.1", "a.2", "b.1"):
+            await bus.kv_put(rig.bucket, key, b"old")
+        await bus.kv_put(rig.bucket, "a.1", b"new")
+        async with bus.kv_watch(rig.bucket, "a.*") as values:
+            with trio.fail_after(5):
+                assert {(e.key, e.value) for e in (await anext(values), await anext(values))} == {
+                    ("a.1", b"new"),
+                    ("a.2", b"old"),
+                }
+                await bus.kv_put(rig.bucket, "b.1", b"x")
+                revision = await bus.kv_put(rig.bucket, "a.3", b"3")
+                assert await anext(values) == KvEntry("a.3", b"3", revision)
+                await bus.kv_delete(rig.bucket, "a.1")
+                gone = await anext(values)
+                assert (gone.key, gone.value) == ("a.1", None)
 
 
 async def test_a_watch_gives_the_present_value_and_each_later_one(rig: Rig):

@@ -3,7 +3,9 @@
 import pytest
 import trio
 
-from ssmd.bus.memory import MAX_PAYLOAD_BYTES, MemoryDialer, matches
+from ssmd.bus.base import BucketSpec
+from ssmd.bus.memory import MAX_PAYLOAD_BYTES, MemoryDialer
+from ssmd.bus.memory_store import matches
 from ssmd.bus.nats import NatsDialer
 from ssmd.errors import BusDown
 from tests.bus.conftest import memory_rig
@@ -54,6 +56,32 @@ async def test_the_duplicate_window_ends(autojump_clock):
         assert (await bus.publish(rig.batch(0, 1))).duplicates == 1
         await trio.sleep(2)
         assert (await bus.publish(rig.batch(0, 1))).stored == 1
+
+
+async def test_a_value_that_nobody_renews_ages_out(autojump_clock):
+    rig = memory_rig()
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_bucket(BucketSpec(rig.bucket, max_age_s=3600, in_memory=True))
+        await bus.kv_put(rig.bucket, "dead", b"1")
+        for _ in range(4):
+            await bus.kv_put(rig.bucket, "alive", b"1")
+            await trio.sleep(1000)
+        assert [entry.key for entry in await bus.kv_list(rig.bucket, ">")] == ["alive"]
+        assert await bus.kv_get(rig.bucket, "dead") is None
+
+
+async def test_a_restart_loses_what_was_kept_in_memory_only(autojump_clock):
+    rig = memory_rig()
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_bucket(BucketSpec("short", in_memory=True))
+        await bus.kv_put("short", "k", b"1")
+        await bus.kv_put("long", "k", b"1")
+        rig.dialer.broker.lose_memory()
+        with pytest.raises(BusDown):
+            await bus.kv_get("long", "k")
+    async with rig.dialer.connect() as bus:
+        assert await bus.kv_get("long", "k") is not None
+        assert await bus.kv_get("short", "k") is None
 
 
 async def test_the_limit_is_the_one_of_a_real_server(nats_server):

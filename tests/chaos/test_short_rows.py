@@ -8,6 +8,7 @@ from chaos import targets
 from chaos.actors import crash_in_turn
 from chaos.away import bus_away
 from chaos.faults import misbehave
+from chaos.hot import change_hot
 from chaos.kills import kill_each
 from chaos.system import end_and_start_again
 
@@ -18,6 +19,7 @@ CRASHED = targets.load("short_actors_crashed", targets.Crashes)
 ENDED = targets.load("short_system_ended", targets.Restart)
 FAULTS = targets.load("short_exchange_faults", targets.Faults)
 AWAY = targets.load("short_nats_away", targets.BusAway)
+HOT = targets.load("short_symbols_changed_hot", targets.HotChange)
 
 
 async def test_each_killed_process_comes_back_and_nothing_is_lost_or_doubled(row, tmp_path):
@@ -38,3 +40,7 @@ async def test_a_faulty_exchange_costs_only_what_is_recorded_as_a_gap(row, tmp_p
 
 async def test_what_was_received_while_the_bus_was_away_is_published_afterwards(row, tmp_path):
     await bus_away(row, tmp_path, AWAY)
+
+
+async def test_symbols_change_while_everything_runs_and_no_other_frame_is_lost(row, tmp_path):
+    await change_hot(row, tmp_path, HOT)
