@@ -6,19 +6,20 @@ codec       messages and raw lines, by kind
 publish     the bus client against a real nats-server, by batch size
 load        the whole system at 2,000 frames/s for a minute: latency, CPU, memory, and a check of the result
 saturation  the whole system, offered more than it can take
+help        how long --help of every command takes
 """
 
 import runpy
 import sys
 
-from bench import load, stages
+from bench import helptime, load, stages
 
-PARTS = {"stages": stages.run, "load": load.steady, "saturation": load.saturation}
+PARTS = {"stages": stages.run, "load": load.steady, "saturation": load.saturation, "help": helptime.run}
 SCRIPTS = ("decode", "codec", "publish")
 
 
 def main() -> None:
-    names = sys.argv[1:] or ["stages", *SCRIPTS, "load", "saturation"]
+    names = sys.argv[1:] or ["stages", *SCRIPTS, "load", "saturation", "help"]
     unknown = [name for name in names if name not in PARTS and name not in SCRIPTS]
     if unknown:
         sys.exit(f"bench: no part {unknown[0]!r}; there are {', '.join([*PARTS, *SCRIPTS])}")

@@ -33,7 +33,7 @@ from ssmd.supervisor import (
 )
 from ssmd.trees.roles import Connector
 
-STEADY = ("sealer", "publisher", "normalizer", "raw-writer", "symbol-watcher", "batcher-kraken")
+STEADY = ("sealer", "publisher", "normalizer", "raw-writer", "symbol-watcher", "status-reporter", "batcher-kraken")
 SESSION = "sessions/session-0"
 ACTORS = (*STEADY, SESSION)
 STRIKABLE = ("publisher", "normalizer", "raw-writer", "batcher-kraken")

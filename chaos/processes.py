@@ -12,7 +12,7 @@ import httpx
 import trio
 
 from ssmd.bus.server import ServerSettings, endpoints_of, server_argv, wait_ready
-from ssmd.trees.run_files import wait_for_run_file
+from ssmd.run_files import wait_for_run_file
 
 LOOK_EVERY_S = 0.05
 READY_WITHIN_S = 60.0

@@ -14,7 +14,7 @@ import trio
 
 from chaos.processes import READY_WITHIN_S, Exchange, exchange, running_with, spawn, until, until_ended
 from ssmd.cli.samples import Samples, fetch
-from ssmd.trees.run_files import Endpoints
+from ssmd.run_files import Endpoints
 
 STOP_WITHIN_S = 90.0
 CONNECTOR, ARCHIVER, NATS = "connector:kraken", "archiver", "nats-server"

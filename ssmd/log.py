@@ -1,8 +1,8 @@
-"""Structured logs: one event is a snake_case name with fields, one line of JSON on stdout."""
+"""Structured logs: one event is a snake_case name with fields, one line of JSON."""
 
 import logging
 import sys
-from typing import Final
+from typing import Final, TextIO
 
 import structlog
 
@@ -12,8 +12,8 @@ Logger = structlog.typing.FilteringBoundLogger
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure(level: str, **fields: str) -> None:
-    """Send every event as JSON to stdout; `fields` (role, feed) stand in each of them."""
+def configure(level: str, to: TextIO | None = None, **fields: str) -> None:
+    """Send every event as JSON to stdout (a role's) or elsewhere; `fields` (role, feed) stand in each of them."""
     if level not in LEVELS:
         raise ConfigError(f"log.level is {level!r}; allowed are {', '.join(LEVELS)}")
     structlog.configure(
@@ -25,7 +25,7 @@ def configure(level: str, **fields: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(file=to or sys.stdout),
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.clear_contextvars()

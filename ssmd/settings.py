@@ -20,7 +20,11 @@ from ssmd.errors import ConfigError
 DEFAULT_FILE: Final = Path("ssmd.toml")
 _PREFIX: Final = "SSMD_"
 _UNITS: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_CREDENTIALS: Final = re.compile(r"(\w://)[^\s/@,]+(?::[^\s@,]*)?@")
 _SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+SECRETS: Final = frozenset({"secret_access_key", "access_key_id"})
+"""Never shown."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -113,6 +117,11 @@ def parse_size(text: str, key: str) -> int:
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
+def without_passwords(text: str) -> str:
+    """Return a text for people without the user and password that a URL in it may carry."""
+    return _CREDENTIALS.sub(r"\1***@", text)
+
+
 def environment_variables() -> Mapping[str, str]:
     return os.environ  # noqa: TID251  # the one place that reads it
 
@@ -124,23 +133,62 @@ def cache_dir(variables: Mapping[str, str] | None = None) -> Path:
     return (named if named.is_absolute() else Path(found.get("HOME") or "/") / ".cache") / "ssmd"
 
 
+class Setting(Struct, frozen=True):
+    """One value in force. origin: the file, the variable, or `default`. A secret that is set shows as ***."""
+
+    key: str
+    value: str
+    origin: str
+
+
 def load(config: Path | None = None, variables: Mapping[str, str] | None = None) -> Settings:
     """Read the settings file and the variables. Raises ConfigError with the key, the value and what is allowed."""
+    return _sources(config, variables)[0]
+
+
+def explain(config: Path | None = None, variables: Mapping[str, str] | None = None) -> list[Setting]:
+    """Return every setting with its origin. Raises ConfigError as `load` does."""
+    values, origins = _sources(config, variables)
+    found = []
+    for section in Settings.__struct_fields__:
+        part = getattr(values, section)
+        for name in part.__struct_fields__:
+            value = str(getattr(part, name))
+            shown = "***" if value and name in SECRETS else without_passwords(value)
+            found.append(Setting(f"{section}.{name}", shown, origins.get((section, name), "default")))
+    return found
+
+
+def settings_file(config: Path | None = None) -> Path | None:
+    """Return the settings file that is read, None when there is none."""
+    return config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+
+
+def _sources(
+    config: Path | None, variables: Mapping[str, str] | None
+) -> tuple[Settings, Mapping[tuple[str, str], str]]:
+    """Return the settings, and for every key that was given where it was given."""
     sections = _read_toml(config)
+    origins = {
+        (section, key.removesuffix("_file")): str(settings_file(config))
+        for section, values in sections.items()
+        for key in values
+    }
     for section, key, value in _from_variables(environment_variables() if variables is None else variables):
         sections.setdefault(section, {})[key] = value
+        origins[section, key.removesuffix("_file")] = f"{_PREFIX}{section}_{key}".upper()
     for section, values in sections.items():
         _check_keys(section, values)
         _read_secret_files(section, values)
     try:
-        return msgspec.convert(sections, Settings, strict=False)
+        return msgspec.convert(sections, Settings, strict=False), origins
     except msgspec.ValidationError as error:
         raise ConfigError(f"settings: {error}") from error
 
 
 def _read_toml(config: Path | None) -> dict[str, dict[str, object]]:
-    path = config or DEFAULT_FILE
-    if config is None and not path.exists():
+    path = settings_file(config)
+    if path is None:
         return {}
     try:
         tables = tomllib.loads(path.read_text())

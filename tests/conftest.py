@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -67,6 +68,13 @@ def _beside(name: str) -> Path:
 def _unicode_tables() -> None:
     """Have Hypothesis make its tables: more than a second in a fresh checkout, and no single test's fault."""
     st.text().validate()
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_as_at_the_start() -> Iterator[None]:
+    """Undo what a command that ran in this process has configured: its level, and a stream that is closed by now."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

@@ -50,8 +50,9 @@ LAYERS: Final = {
     "gateway": Layer((*LAYER_0, *LAYER_1, *SEAMS)),
     "reprocess": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys"), venues=True),
     "simulator": Layer(LAYER_0),
-    "trees": Layer(EVERYTHING, venues=True),
-    "cli": Layer((*LAYER_0, "environment", "trees", "reprocess", "simulator")),
+    "run_files": Layer((*LAYER_0, "journal")),
+    "trees": Layer((*EVERYTHING, "run_files"), venues=True),
+    "cli": Layer((*LAYER_0, "environment", "run_files", "trees", "reprocess", "simulator")),
     "__main__": Layer(("cli",)),
     "": Layer(()),
 }

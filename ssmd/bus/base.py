@@ -59,6 +59,14 @@ class KvEntry(Struct, frozen=True):
     revision: int
 
 
+class BusUsage(Struct, frozen=True):
+    """What the bus stores and may store, in bytes on disk. limit_bytes: 0 when the server does not say."""
+
+    stored_bytes: int
+    limit_bytes: int
+    streams: int
+
+
 class Consumer(Protocol):
     discarded: int
     """How many messages, at most, the stream has dropped by its limits before this durable had acknowledged them."""
@@ -91,6 +99,8 @@ class Bus(Protocol):
         Raises ValueError for a subject with a wildcard or a payload above the server's limit; nothing was sent.
         """
         ...
+
+    async def usage(self) -> BusUsage: ...
 
     def consume(
         self, stream: str, durable: str, subject: str, max_ack_pending: int = 1_000_000

@@ -11,7 +11,7 @@ from typing import Self
 
 import trio
 
-from ssmd.bus.base import BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec
+from ssmd.bus.base import BucketSpec, Bus, BusUsage, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec
 from ssmd.bus.memory_store import MemoryBucket, MemoryStream, matches
 from ssmd.bus.names import OutgoingCheck, check_filter, check_key, check_token, check_value
 from ssmd.errors import AlreadyStored, BusDown
@@ -177,6 +177,11 @@ class MemoryBus:
         await self.turn()
         bucket = self.broker.buckets.setdefault(spec.name, MemoryBucket(spec))
         bucket.spec = BucketSpec(spec.name, spec.max_age_s, bucket.spec.in_memory)
+
+    async def usage(self) -> BusUsage:
+        await self.turn()
+        streams = self.broker.streams.values()
+        return BusUsage(sum(stream.stored_bytes for stream in streams), 0, len(streams))
 
     async def kv_get(self, bucket: str, key: str) -> KvEntry | None:
         check_key(bucket, key)

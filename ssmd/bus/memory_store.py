@@ -39,6 +39,10 @@ class MemoryStream:
     def last_seq(self) -> int:
         return self._last_seq
 
+    @property
+    def stored_bytes(self) -> int:
+        return self._bytes
+
     def takes(self, subject: str) -> bool:
         return any(matches(pattern, subject) for pattern in self.spec.subjects)
 

@@ -12,7 +12,7 @@ import trio
 from nats.aio.msg import Msg  # noqa: TID251 (the bus's driver)
 
 from ssmd.bus import buckets, streams
-from ssmd.bus.base import BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec
+from ssmd.bus.base import BucketSpec, Bus, BusUsage, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec
 from ssmd.bus.island import Island, open_island
 from ssmd.bus.link import Link, NatsOptions, check_url
 from ssmd.bus.names import OutgoingCheck, check_filter, check_key, check_token, check_value
@@ -66,6 +66,9 @@ class NatsBus:
         for subject in spec.subjects:
             check_filter(subject)
         await self._island.run(partial(streams.ensure_stream, self._link, spec))
+
+    async def usage(self) -> BusUsage:
+        return await self._island.run(partial(streams.usage, self._link))
 
     async def publish(self, batch: Sequence[Outgoing]) -> Published:
         self._outgoing.check(batch)

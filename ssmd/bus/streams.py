@@ -11,7 +11,7 @@ from nats.js.api import (  # noqa: TID251 (the bus's driver)
     StreamConfig,
 )
 
-from ssmd.bus.base import StreamSpec
+from ssmd.bus.base import BusUsage, StreamSpec
 from ssmd.bus.link import Link
 
 ACK_WAIT_S = 300.0
@@ -48,6 +48,12 @@ async def ensure_stream(link: Link, spec: StreamSpec) -> None:
             return
         if any(getattr(present, key) != value for key, value in wanted.items()):
             await link.js.update_stream(present.evolve(**wanted))
+
+
+async def usage(link: Link) -> BusUsage:
+    async with link.asking("usage"):
+        account = await link.js.account_info()
+    return BusUsage(account.storage, max(0, account.limits.max_storage), account.streams)
 
 
 async def ensure_consumer(link: Link, spec: ConsumerSpec) -> int:

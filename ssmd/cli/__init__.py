@@ -2,6 +2,9 @@
 
 
 def main() -> None:
-    from ssmd.cli.app import app  # noqa: PLC0415  # a role process must not pay for what only the CLI needs
+    # a role process must not pay for what only the CLI needs
+    from ssmd.cli.app import app  # noqa: PLC0415
+    from ssmd.cli.process import well_behaved  # noqa: PLC0415
 
-    app()
+    with well_behaved():
+        app()

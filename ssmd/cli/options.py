@@ -2,17 +2,54 @@
 
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
 
 from ssmd.errors import ConfigError
 
-Env = Annotated[str, Parameter(name=["--env", "-e"], help="Environment: a name, or a YAML file.")]
+DEFAULT_DATA_DIR: Final = Path("ssmd-data")
+DEFAULT_ENV: Final = "dev"
+
+Format = Literal["table", "json", "yaml", "ndjson", "csv", "name"]
+
+Env = Annotated[str, Parameter(name=["--env", "-e"], env_var="SSMD_ENV", help="Environment: a name, or a YAML file.")]
 DataDir = Annotated[Path, Parameter(name="--data-dir", help="Where everything is kept.")]
 Config = Annotated[Path | None, Parameter(name="--config", help="Settings file; else ./ssmd.toml if there is one.")]
-DEFAULT_DATA_DIR: Final = Path("ssmd-data")
+Output = Annotated[Format, Parameter(name=["--output", "-o"], help="How to print it.")]
+Feed = Annotated[str, Parameter(help="The feed, such as kraken; may be left out where there is only one.")]
+
+
+# cyclopts flattens dataclasses into options; nothing else in ssmd uses them
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Asking:
+    """How a command that changes something asks first."""
+
+    dry_run: Annotated[bool, Parameter(negative="", help="Show what would change as a diff; write nothing.")] = False
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Where the running system is."""
+
+    data_dir: DataDir = DEFAULT_DATA_DIR
+    config: Config = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Going(Where):
+    """Whether a change goes live at once."""
+
+    no_live: Annotated[bool, Parameter(negative="", help="Change the file only, not what runs.")] = False
+    wait: Annotated[bool, Parameter(negative="", help="Return when every connector of the feed runs it.")] = False
+    timeout: Annotated[str, Parameter(help="How long --wait waits.")] = "30s"
+
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _UNIT_S: Final = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600, "d": 86400}

@@ -12,9 +12,9 @@ from pathlib import Path
 import trio
 
 from ssmd.errors import ConfigError
+from ssmd.run_files import Endpoints as RunFile
+from ssmd.run_files import write_run_file
 from ssmd.simulator import Endpoints, SimulatorConfig, describe_faults, parse_fault, parse_speed, serve
-from ssmd.trees.run_files import Endpoints as RunFile
-from ssmd.trees.run_files import write_run_file
 
 
 def parser() -> argparse.ArgumentParser:

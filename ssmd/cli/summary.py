@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ssmd.cli.live import size
+from ssmd.cli.live_view import size
 from ssmd.cli.samples import Samples
 from ssmd.environment.spec import Environment
 from ssmd.trees import run_dir

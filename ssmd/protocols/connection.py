@@ -28,6 +28,7 @@ class ConnectionState(Struct, frozen=True):
     books: tuple[TrackedState, ...]
     dirty: tuple[str, ...]
     due_ns: int
+    leaving: tuple[str, ...] = ()
 
 
 class TrackedBook:
@@ -62,6 +63,8 @@ class Connection:
         self.parser = exchange.parser(parser_state)
         self.config = FeedConfig(symbols=())
         self.specs: dict[str, SymbolSpec] = {}
+        self.leaving: set[str] = set()
+        """Names that were wanted once on this connection: what still comes of them was on its way."""
         self.books: dict[str, TrackedBook] = {}
         self.dirty: list[TrackedBook] = []
         """Books changed in the present interval, in the order of their first change."""
@@ -72,8 +75,10 @@ class Connection:
     def configure(self, config: FeedConfig, recv_ns: int) -> None:
         """Take over the configuration; books of symbols that stay are kept, those of removed ones dropped."""
         before = self.books
+        self.leaving |= self.specs.keys()
         self.config = config
         self.specs = {spec.name: spec for spec in config.symbols}
+        self.leaving -= self.specs.keys()
         self.books = {}
         for spec in config.symbols:
             if spec.depth == "l2":
@@ -117,6 +122,7 @@ class Connection:
             tuple(tracked.state() for tracked in self.books.values()),
             tuple(tracked.name for tracked in self.dirty),
             self.due_ns,
+            tuple(sorted(self.leaving)),
         )
 
     @classmethod
@@ -131,4 +137,5 @@ class Connection:
                 tracked.book = Book.restored(saved.book, exchange.level_token)
         connection.dirty = [connection.books[name] for name in state.dirty]
         connection.due_ns = state.due_ns
+        connection.leaving = set(state.leaving)
         return connection

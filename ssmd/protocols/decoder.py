@@ -286,6 +286,9 @@ class FeedDecoder:
         return Reject(record.conn, record.seq, reason, detail)
 
     def _unmapped(self, draft: _Draft, name: str) -> None:
+        if name in draft.connection.leaving:  # the unsubscription is on its way
+            self.counts.unawaited_changes += 1
+            return
         self.counts.unknown_symbols += 1
         detail = shorten(name)
         if not any(reject.detail == detail for reject in draft.rejects):  # once per frame, however many entries

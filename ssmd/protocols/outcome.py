@@ -58,7 +58,7 @@ class Counts(Struct):
     unknown_symbols: int = 0
     """Entries about names that are not mapped."""
     unawaited_changes: int = 0
-    """Book changes ignored because the book waits for a snapshot, or the symbol has no book."""
+    """Entries ignored because the book waits for a snapshot, or the symbol (or its book) is not wanted any more."""
     unknown_deletes: int = 0
     """Deletes of levels that were not there; normal on some exchanges."""
     rejected: dict[str, int] = field(default_factory=dict)

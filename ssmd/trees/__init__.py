@@ -8,11 +8,7 @@ live       read and change what a running system captures, and ask its connector
 
 from ssmd.actors.report import ConnectorReport, RefusedConfig, RefusedSymbol
 from ssmd.bus.server import find_nats_server
-from ssmd.trees.listening import listen
-from ssmd.trees.live import LiveCopy, LiveLink, Waited, live_link
-from ssmd.trees.role_spec import RoleName, RoleSpec
-from ssmd.trees.roles import World, archiver, connector, feed_entry, local_world, observe, role, stream_spec
-from ssmd.trees.run_files import (
+from ssmd.run_files import (
     Endpoints,
     add_role,
     claim,
@@ -22,6 +18,10 @@ from ssmd.trees.run_files import (
     wait_for_run_file,
     write_run_file,
 )
+from ssmd.trees.listening import listen
+from ssmd.trees.live import LiveCopy, LiveLink, Waited, live_link
+from ssmd.trees.role_spec import RoleName, RoleSpec
+from ssmd.trees.roles import World, archiver, connector, feed_entry, local_world, observe, role, stream_spec
 from ssmd.trees.running import run_tree
 from ssmd.trees.system import System, UpSpec, role_argv, role_environment, write_role_spec
 

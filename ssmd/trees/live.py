@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ssmd.actors import report as status
 from ssmd.actors.report import ConnectorReport, digest_of, encode_config, reports_of, value_digest
 from ssmd.actors.symbol_watcher import BUCKET, config_key, parse_config
-from ssmd.bus.base import Bus, KvEntry
+from ssmd.bus.base import Bus, BusUsage, KvEntry
 from ssmd.bus.link import NatsOptions
 from ssmd.bus.nats import NatsDialer
 from ssmd.clock import NS_PER_S, NowNs, now_ns
@@ -28,6 +28,8 @@ from ssmd.records import FeedConfig
 
 SHOWN: Final = 5
 JUST_AFTER_S: Final = 0.01
+APPEAR_WITHIN_S: Final = status.HEARTBEAT_S + 1.0
+"""A connector that has just started, or whose bus has, reports within this time."""
 
 
 class LiveCopy(Struct, frozen=True):
@@ -101,6 +103,10 @@ class LiveLink:
         except AlreadyStored as error:
             raise _conflict(environment, feed, expected_revision) from error
 
+    async def usage(self) -> BusUsage:
+        """Return how full the bus is."""
+        return await self._bus.usage()
+
     # what runs -----------------------------------------------------------------------------------------------
 
     async def reports(self, environment: str) -> Sequence[ConnectorReport]:
@@ -115,9 +121,9 @@ class LiveLink:
         """Return when every connector of the feed that is not silent runs the revision and none of these symbols pends.
 
         A later revision will do, if it is of the same bucket. Returns earlier when a connector refuses the revision,
-        after `within_s` with what holds then, and at once, with nothing, when there is no connector.
+        after `within_s` with what holds then, and with nothing when no connector reports within APPEAR_WITHIN_S.
         """
-        goal = _Goal(revision, frozenset(symbols))
+        goal = _Goal(revision, frozenset(symbols), self._now() + int(APPEAR_WITHIN_S * NS_PER_S))
         key, pattern = _key_of(environment, feed), reports_of(environment, feed)
         for entry in await self._bus.kv_list(status.BUCKET.name, pattern):
             goal.hear(entry)
@@ -151,15 +157,17 @@ class _Goal:
     later than revision 1 of now. So a report counts only if it says the same as the bus did under that number.
     """
 
-    def __init__(self, revision: int, symbols: frozenset[str]) -> None:
+    def __init__(self, revision: int, symbols: frozenset[str], appear_by_ns: int) -> None:
         self._revision = revision
         self._symbols = symbols
+        self._appear_by_ns = appear_by_ns
         self._seen: dict[int, _Digests] = {}
         self._reports: dict[str, ConnectorReport] = {}
 
     def hear(self, entry: KvEntry) -> None:
         """Take what a connector says; one that has left says nothing any more."""
         report = _report_of(entry)
+        self._appear_by_ns = 0  # somebody is there, or was
         if report is None:
             self._reports.pop(entry.key, None)
         else:
@@ -171,6 +179,8 @@ class _Goal:
             self._seen[entry.revision] = _digests_of(entry.value)
 
     def is_over(self, now_ns: int) -> bool:
+        if not self._reports:
+            return now_ns >= self._appear_by_ns
         states = {answer.state for answer in self.answers(now_ns)}
         return "refused" in states or "behind" not in states
 
@@ -178,7 +188,9 @@ class _Goal:
         return [self._judge(report, now_ns) for _, report in sorted(self._reports.items())]
 
     def next_silence_s(self, now_ns: int) -> float:
-        """Return in how many seconds the next connector will be silent."""
+        """Return in how many seconds the next connector will be silent, or must have appeared."""
+        if not self._reports:
+            return (self._appear_by_ns - now_ns) / NS_PER_S + JUST_AFTER_S
         heard_ns = [report.reported_ns for report in self._reports.values() if not report.is_silent(now_ns)]
         return status.SILENT_AFTER_S - (now_ns - min(heard_ns, default=now_ns)) / NS_PER_S + JUST_AFTER_S
 

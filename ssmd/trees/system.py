@@ -21,6 +21,7 @@ from ssmd.bus.nats import NatsDialer
 from ssmd.bus.server import ServerSettings, server_argv, wait_ready
 from ssmd.environment.spec import Environment
 from ssmd.protocols import EXCHANGES
+from ssmd.run_files import Endpoints, run_dir, wait_for_run_file, write_run_file
 from ssmd.settings import ExchangeSettings, NatsSettings, Settings, environment_variables, parse_size
 from ssmd.supervisor import (
     Actor,
@@ -36,7 +37,6 @@ from ssmd.supervisor import (
 )
 from ssmd.trees.role_spec import RoleName, RoleSpec
 from ssmd.trees.roles import BUS_BACKOFF, feed_entry, observe, stream_spec
-from ssmd.trees.run_files import Endpoints, run_dir, wait_for_run_file, write_run_file
 
 GIVE_UP: Final = Intensity(restarts=10, within_s=60)
 """With the backoff below, a process that cannot live is given up within a minute."""
@@ -78,7 +78,13 @@ class System:
         return Supervisor("up", Strategy.ONE_FOR_ONE, self._children(), intensity=GIVE_UP, surroundings=surroundings)
 
     def endpoints(self) -> Endpoints:
-        return Endpoints(os.getpid(), self.nats_url, ops=dict(self.ops), exchange=self.exchange_url)
+        return Endpoints(
+            os.getpid(),
+            self.nats_url,
+            ops=dict(self.ops),
+            exchange=self.exchange_url,
+            environment=self.spec.environment.name,
+        )
 
     def withdraw(self) -> None:
         """Remove what tells where things run: nothing does, or not yet."""

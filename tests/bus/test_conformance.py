@@ -128,6 +128,16 @@ async def test_a_stream_can_be_ensured_again_with_another_limit(rig: Rig):
         assert len(await drain(bus, rig)) == 5
 
 
+async def test_the_usage_counts_streams_and_what_they_hold(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        before = await bus.usage()
+        await bus.ensure_stream(rig.spec)
+        await bus.publish(rig.batch(0, 5))
+        after = await bus.usage()
+    assert after.streams == before.streams + 1
+    assert after.stored_bytes > before.stored_bytes
+
+
 async def test_a_full_stream_drops_its_oldest_messages(rig: Rig):
     async with rig.dialer.connect() as bus:
         await bus.ensure_stream(StreamSpec(rig.stream, rig.spec.subjects, max_bytes=5_000, max_age_s=3600))

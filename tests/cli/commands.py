@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
 import msgspec
@@ -27,10 +28,12 @@ def ssmd(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
 
 
 @contextmanager
-def started(folder: Path, *words: str, **variables: str) -> "Iterator[subprocess.Popen[bytes]]":
+def started(
+    folder: Path, *words: str, stdin: IO[str] | None = None, **variables: str
+) -> "Iterator[subprocess.Popen[bytes]]":
     """Start a command with its output in <folder>/stdout and stderr; nothing of it is left afterwards."""
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
-        process = subprocess.Popen((*SSMD, *words), stdout=out, stderr=err, env=_environment(variables))
+        process = subprocess.Popen((*SSMD, *words), stdin=stdin, stdout=out, stderr=err, env=_environment(variables))
     try:
         yield process
     finally:

@@ -4,7 +4,7 @@ import subprocess
 import pytest
 from msgspec.structs import replace
 
-from ssmd.cli.cat import cat
+from ssmd.cli.commands.cat import cat
 from ssmd.codec import blocks, marketdata, raw
 from ssmd.errors import ConfigError
 from ssmd.model import Book, Quote, Trade

@@ -1,60 +1,114 @@
-"""What the command line says. One process per claim would cost a second each, so most are asked in this one."""
+"""What the command line says of itself, and how it answers what it does not understand."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import get_args
 
 import pytest
+from cyclopts import App
 
-from ssmd.cli.app import app
+from ssmd.cli.app import application
+from ssmd.cli.commands.run import Role
+from ssmd.trees import RoleName
 from tests.cli.commands import ssmd
 
-COMMANDS = ("up", "run", "simulate", "sub", "cat")
 ANSI = "\x1b"
+EXAMPLE = re.compile(r"^\W*[Ee]xample: (.*?)\W*$", re.MULTILINE)
 
 
-@pytest.fixture
-def ask(capfd, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
+def commands(tree: App, *above: str) -> Iterator[tuple[str, ...]]:
+    """Give the words of every command, nouns too."""
+    for name in tree:
+        if not name.startswith("-"):
+            yield (*above, name)
+            yield from commands(tree[name], *above, name)
 
-    def run(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            app(list(words))
-        said = capfd.readouterr()
-        return ended.value.code or 0, said.out, said.err
 
-    return run
+EVERY = sorted(commands(application()))
+VERBS = [words for words in EVERY if not any(other[:-1] == words for other in EVERY)]
+
+
+def test_the_tree_holds_what_the_design_names():
+    design = (
+        "env create|env validate|env apply|env diff|env promote|env status|feed list|feed add|feed remove|feed enable|"
+        "symbol map|symbol list|symbol validate|client add|client entitle|client revoke|client list"
+    )
+    assert {tuple(words.split()) for words in design.split("|")} <= set(VERBS)
+    assert {("up",), ("run",), ("simulate",), ("sub",), ("cat",), ("doctor",), ("config", "show")} <= set(VERBS)
 
 
 @pytest.mark.slow
-def test_help_names_every_command_and_an_example():
+def test_help_of_a_real_process_names_every_command_and_an_example():
     done = ssmd("--help")
     assert done.returncode == 0
-    assert all(f"│ {command} " in done.stdout for command in COMMANDS)
+    listed = re.findall(r"^  ([a-z]+): ", done.stdout, re.MULTILINE)
+    assert {words[0] for words in EVERY} <= set(listed)
     assert "Example: ssmd up --demo" in done.stdout
     assert ANSI not in done.stdout
 
 
-@pytest.mark.parametrize("command", [("up",), ("run",), ("simulate",), ("simulate", "kraken"), ("sub",), ("cat",)])
-def test_each_command_explains_itself_with_an_example(ask, command):
-    code, out, _ = ask(*command, "--help")
-    assert code == 0
-    assert f"xample: {'SSMD_NATS_URL=nats://127.0.0.1:4222 ' * (command == ('run',))}ssmd {command[0]}" in out
-    assert out.count("xample: ") <= 2  # cyclopts shows a command's own help once, nothing of its parent
-    assert ANSI not in out
+@pytest.mark.parametrize("words", [*EVERY, ("simulate", "kraken")], ids=" ".join)
+def test_each_command_explains_itself_with_an_example_that_parses(ask, words):
+    done = ask(*words, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert ANSI not in done.out
+    (example,) = set(EXAMPLE.findall(done.out))  # its own, and nothing of its parent's
+    parts = [part for part in shlex.split(example) if not part.startswith("SSMD_")]
+    assert parts[: 1 + len(words)] == ["ssmd", *words]
+    application().parse_args(parts[1:], print_error=False, exit_on_error=False)  # raises for what does not parse
+
+
+@pytest.mark.parametrize("words", [words for words in VERBS if words != ("simulate",)], ids=" ".join)
+def test_every_argument_and_option_is_explained(ask, words):
+    said = ask(*words, "--help").out
+    described = re.findall(r"^  (?:--?\w|[A-Z]).*$", said, re.MULTILINE)
+    assert described
+    assert [line for line in described if not re.match(r"  [^:]+: [^\[]", line)] == []
 
 
 def test_the_help_of_the_simulator_lists_its_options_and_faults(ask):
-    _, out, _ = ask("simulate", "--help")
+    out = ask("simulate", "--help").out
     assert all(word in out for word in ("--replay", "--speed", "--ledger", "refuse_connects", "absurd_price"))
+
+
+def test_the_roles_of_the_command_are_those_that_there_are():
+    assert get_args(Role) == get_args(RoleName)
+
+
+@pytest.mark.parametrize(
+    ("words", "fix", "hint"),
+    [
+        (("nonsense",), '"nonsense"', "ssmd --help"),
+        (("env", "nonsense"), '"nonsense"', "ssmd env --help"),
+        (("up", "--nonsense"), "--nonsense", "ssmd up --help"),
+        (("env", "validate"), "NAME", "ssmd env validate --help"),
+        (("env", "validate", "dev", "--outptu", "json"), "Did you mean --output?", "ssmd env validate --help"),
+        (("feed", "add", "kraken"), "NAME", "ssmd feed add --help"),
+        (("feed", "add", "kraken", "X/USD", "more"), "more", "ssmd feed add --help"),
+        (("feed", "add", "kraken", "X/USD", "--depth", "l3"), '"l1", "l2"', "ssmd feed add --help"),
+        (("client", "add", "x", "--type", "x"), '"display", "non-display", "trading"', "ssmd client add --help"),
+        (("feed", "list", "--output", "xml"), '"json"', "ssmd feed list --help"),
+        (("env", "promote", "dev"), "--to", "ssmd env promote --help"),
+        (("run", "gateways"), '"connector", "archiver"', "ssmd run --help"),
+    ],
+)
+def test_what_does_not_parse_is_two_with_the_help_that_helps(ask, words, fix, hint):
+    done = ask(*words)
+    assert (done.code, done.out) == (2, "")
+    error, last = done.err.splitlines()
+    assert error.startswith("error: ")
+    assert fix in error
+    assert last == f"hint: {hint}"
 
 
 @pytest.mark.parametrize(
     ("words", "fix"),
     [
-        (("nonsense",), "Available commands: up, run, simulate"),
-        (("up", "--nonsense"), "--nonsense"),
         (("up", "--env", "nosuch"), "there are demo, dev"),
         (("up", "--env", "./nosuch.yaml"), "nosuch.yaml cannot be read: No such file"),
         (("up", "--env", "../../etc/passwd"), "passwd"),
         (("up", "--duration", "soon"), "for example 30s"),
-        (("run", "gateways"), '"connector", "archiver"'),
         (("run", "connector", "--feed", "nosuch"), "it has kraken"),
         (("simulate", "kraken", "--fault", "nosuch@1"), "legal names: drop"),
         (("simulate", "binance"), "choose from"),

@@ -5,7 +5,7 @@ import pytest
 from ssmd.errors import BadRecord, ConfigError
 from ssmd.model import Book, Quote, Trade
 from ssmd.protocols import exchange
-from ssmd.protocols.decoder import EMPTY, VERSIONS, Desync, FeedDecoder, Reject, decoder
+from ssmd.protocols.decoder import EMPTY, VERSIONS, Desync, FeedDecoder, decoder
 from ssmd.records import Configured, Disconnected, FeedConfig, Live, Lost, Refused, Resync, SymbolSpec
 from tests.protocols.recorded import (
     FEED,
@@ -221,9 +221,19 @@ def test_a_removed_symbol_loses_its_book_and_what_waits_of_it():
     wire.note(Configured(config("ETH/USD")))
     decoded = wire.frame(venue.update({"100.0": "7.00000000"}), at_ms=150)
     assert decoded.events == ()
-    assert decoded.rejects == (Reject("c1", 4, "unknown_symbol", "BTC/USD"),)
+    assert decoded.rejects == ()
+    assert wire.decoder.counts.unawaited_changes == 1
     wire.note(Configured(EVERY_100_MS))
     assert wire.frames([venue.update({"100.0": "8.00000000"}), HEARTBEAT]) == []
+
+
+def test_what_still_comes_of_a_removed_symbol_is_no_reject_also_after_a_restart():
+    wire, venue = kraken_wire(EVERY_100_MS), VenueBook()
+    wire.frame(venue.snapshot())
+    wire.note(Configured(config("ETH/USD")))
+    wire.decoder = FeedDecoder(FEED, exchange(FEED), wire.decoder.state())
+    assert wire.frame(venue.update({"100.0": "7.00000000"})).rejects == ()
+    assert wire.decoder.counts.unknown_symbols == 0
 
 
 def test_a_symbol_added_on_the_live_connection_is_decoded_and_the_others_kept():

@@ -19,6 +19,7 @@ from ssmd.errors import BusDown, ConfigError, Conflict
 from ssmd.records import FeedConfig, SymbolSpec
 from ssmd.supervisor import Backoff, Cell, ChildSpec, Strategy, Supervisor
 from ssmd.trees import LiveCopy, LiveLink, Waited, live_link
+from ssmd.trees.live import APPEAR_WITHIN_S
 from tests.actors.fakes import BTC, ETH, SOL, virtual_now_ns
 
 FILE = FeedConfig(symbols=(BTC,))
@@ -198,9 +199,23 @@ async def test_reports_are_those_of_the_environment_and_nothing_else(autojump_cl
         ]
 
 
-async def test_without_any_connector_a_wait_returns_at_once_with_nothing(autojump_clock):
+async def test_without_any_connector_a_wait_returns_with_nothing_when_one_should_have_reported(autojump_clock):
     async with scene() as it:
-        assert await took(it.wait(await it.put(FILE))) == (0, [])
+        assert await took(it.wait(await it.put(FILE))) == (APPEAR_WITHIN_S, [])
+
+
+async def test_a_connector_that_has_just_started_is_waited_for(autojump_clock):
+    async with scene() as it:
+        revision = await it.put(FILE)
+
+        async def start_late() -> None:
+            await trio.sleep(3)
+            it.connector("one")
+
+        it.nursery.start_soon(start_late)
+        took_s, answers = await took(it.wait(revision))
+    assert 3 <= took_s < APPEAR_WITHIN_S
+    assert answers == [("running", "")]
 
 
 async def test_a_wait_ends_when_every_connector_runs_it_and_the_symbols_are_not_pending_any_more(autojump_clock):

@@ -1,17 +1,14 @@
-"""`ssmd cat FILE`: archived objects as JSON lines, for people and pipes."""
+"""What `ssmd cat` does: archived objects as JSON lines, for people and pipes."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ssmd.errors import BadRecord, ConfigError
 from ssmd.reprocess.show import json_lines
 
 
-def cat(*files: Path) -> int:
-    """Print raw or normalized objects, one JSON object per line; reads .jsonl.zst and .capnp.zst.
-
-    Example: ssmd cat ssmd-data/normalized/v1/kraken/trade/BTCUSD/2025/12/06/14-00.capnp.zst
-    """
+def print_objects(files: Sequence[Path]) -> int:
     if not files:
         raise ConfigError("name at least one object; they lie below <data-dir>/raw and <data-dir>/normalized")
     for file in files:

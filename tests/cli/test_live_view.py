@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from ssmd.cli.live import FeedRow, _screen, feed_row, frames_per_s, size
+from ssmd.cli.live_view import FeedRow, _screen, feed_row, frames_per_s, size
 from ssmd.cli.samples import Samples
 from ssmd.environment import load as environment
 from ssmd.settings import Settings

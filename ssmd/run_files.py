@@ -27,6 +27,7 @@ class Endpoints(Struct, frozen=True, omit_defaults=True):
     ops: dict[str, str] = field(default_factory=dict)
     exchange: str = ""
     """The simulated exchange of a demo."""
+    environment: str = ""
 
 
 def run_dir(data_dir: Path) -> Path:

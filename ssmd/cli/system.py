@@ -1,17 +1,16 @@
-"""`ssmd up`: the whole system on one machine."""
+"""What `ssmd up` does: the whole system on one machine."""
 
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import trio
-from cyclopts import Parameter
+from msgspec import Struct
 from rich.console import Console
 
 from ssmd import log, settings, trees
-from ssmd.cli import live
-from ssmd.cli.options import DEFAULT_DATA_DIR, Config, DataDir, Env, parse_duration_s
+from ssmd.cli import live_view
+from ssmd.cli.options import DEFAULT_DATA_DIR, DEFAULT_ENV, parse_duration_s
 from ssmd.cli.summary import last_words, next_commands, summary
 from ssmd.environment import load as environment
 from ssmd.environment.spec import Environment
@@ -20,37 +19,37 @@ from ssmd.errors import ConfigError
 DEMO_RATE = 200
 
 
-async def up(  # noqa: PLR0913  # a command's options are its parameters
-    *,
-    env: Env = "dev",
-    demo: Annotated[bool, Parameter(negative="", help="Use the built-in simulated exchange.")] = False,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    duration: Annotated[str | None, Parameter(help="Stop by itself after this time, such as 30s.")] = None,
-    nats_port: Annotated[int, Parameter(help="Port of the embedded NATS server; 0 takes any free one.")] = 0,
-    simulate: Annotated[str, Parameter(help="Further words for the simulated exchange, such as '--rate 500'.")] = "",
-    config: Config = None,
-) -> int:
-    """Run the whole system: NATS, capture, archive, each a supervised process, until Ctrl-C.
+class UpRequest(Struct, frozen=True):
+    """What `ssmd up` was asked for, as the options say it."""
 
-    Example: ssmd up --demo --duration 30s
-    """
-    duration_s = parse_duration_s(duration)
-    loaded = environment.load("demo" if demo and env == "dev" else env)
+    env: str
+    demo: bool
+    data_dir: Path
+    duration: str | None
+    nats_port: int
+    simulate: str
+    config: Path | None
+
+
+async def run_up(asked: UpRequest) -> int:
+    duration_s = parse_duration_s(asked.duration)
+    loaded = environment.load("demo" if asked.demo and asked.env == DEFAULT_ENV else asked.env)
+    data_dir = asked.data_dir
     is_terminal = sys.stdout.isatty()
     spec = trees.UpSpec(
         environment=loaded,
-        settings=settings.load(config),
+        settings=settings.load(asked.config),
         data_dir=data_dir,
-        nats_port=nats_port,
-        simulator=_simulator_words(loaded, simulate) if demo else None,
+        nats_port=asked.nats_port,
+        simulator=_simulator_words(loaded, asked.simulate) if asked.demo else None,
         log_dir=_log_dir(data_dir) if is_terminal else None,
     )
     log.configure(spec.settings.log.level if not is_terminal else "error", role="up")
     for path in trees.run_dir(data_dir).glob("*.metrics"):
         path.unlink()
     trees.claim(data_dir, "up")
-    trees.keep_apart(data_dir, "simulator" if demo else "exchange")
-    _need_free_port(nats_port)
+    trees.keep_apart(data_dir, "simulator" if asked.demo else "exchange")
+    _need_free_port(asked.nats_port)
     started_s = trio.current_time()
     code = await _run(spec, duration_s, Console() if is_terminal else None)
     _report(spec, trio.current_time() - started_s)
@@ -91,7 +90,7 @@ async def _run(spec: trees.UpSpec, duration_s: float, console: Console | None) -
         _say_ready(system)
         beside.start_soon(drain_in_time)
         if console is not None:
-            beside.start_soon(live.show, system, console)
+            beside.start_soon(live_view.show, system, console)
 
     _say(f"starting   {spec.environment.name}, everything goes below {spec.data_dir}")
     try:

@@ -1,13 +1,9 @@
-"""`ssmd run connector|archiver`: one role, as a container runs it."""
+"""What `ssmd run` does: one role, as a container runs it."""
 
 import os
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from ssmd import settings
-from ssmd.cli.options import DEFAULT_DATA_DIR, Config, DataDir, Env
 from ssmd.environment import load as environment
 from ssmd.errors import ConfigError
 from ssmd.trees import RoleName, RoleSpec, feed_entry, role_argv, role_environment, run_dir, write_role_spec
@@ -15,22 +11,10 @@ from ssmd.trees import RoleName, RoleSpec, feed_entry, role_argv, role_environme
 DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
 
 
-def run(
-    role: RoleName,
-    /,
-    *,
-    env: Env = "dev",
-    feed: Annotated[str, Parameter(help="The feed; needed when the environment has several.")] = "",
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    config: Config = None,
-) -> None:
-    """Run one role against a NATS server that exists (`[nats] url`, SSMD_NATS_URL), until SIGTERM or Ctrl-C.
-
-    Example: SSMD_NATS_URL=nats://127.0.0.1:4222 ssmd run connector --env dev --feed kraken
-    """
+def start_role(role: RoleName, env: str, feed: str, data_dir: Path, config: Path | None) -> None:
+    """Become the role: same pid, and nothing of the CLI stays in its memory."""
     spec = _spec(role, env, feed, data_dir, config)
     argv = role_argv(write_role_spec(run_dir(data_dir), spec))
-    # This process becomes the role: same pid, and nothing of the CLI stays in its memory.
     os.execve(argv[0], argv, role_environment())  # noqa: S606  # arguments of our own making, no shell
 
 

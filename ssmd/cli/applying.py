@@ -1,0 +1,159 @@
+"""What `ssmd env apply` does: validate, render, commit, put live."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from ssmd import settings
+from ssmd.cli import git
+from ssmd.cli.changing import editable, live_or_none
+from ssmd.cli.environments import SCHEMA_FILE
+from ssmd.cli.files import locked
+from ssmd.cli.live_change import FeedChange, feed_changes, plan, put_live, standing, wait_for
+from ssmd.cli.options import Going, parse_duration_s
+from ssmd.cli.output import say
+from ssmd.cli.overlay import Overlay, overlay
+from ssmd.cli.problems import show
+from ssmd.environment.load import Inspection, inspect, read
+from ssmd.environment.spec import Environment
+from ssmd.errors import ConfigError
+from ssmd.trees import LiveCopy, LiveLink
+from ssmd.trees.catalog import catalog
+
+COMMITS_SEEN: Final = 10
+"""How far behind the file the live copies may be, for example after changes while NATS could not be reached."""
+
+
+class ApplyRequest(Struct, frozen=True):
+    """What was asked for, as the options say it."""
+
+    env: str
+    dry_run: bool
+    no_commit: bool
+    push: bool
+    out: Path | None
+    overwrite: bool
+
+
+async def apply_environment(asked: ApplyRequest, going: Going) -> int:
+    path = editable(asked.env)
+    values = settings.load(going.config)
+    within_s = parse_duration_s(going.timeout)
+    async with AsyncExitStack() as connection:
+        async with locked(path.parent):
+            seen = inspect(path, read(path), catalog(values))
+            if seen.environment is None:
+                show(seen, "text", {})
+                return 1
+            rendered = overlay(path, seen.environment, values.deploy, asked.out)
+            rendered.check_own()
+            commits = _will_commit(asked, [path, rendered.folder])
+            link = await connection.enter_async_context(live_or_none(seen.name, values, going, "nothing is put live"))
+            if asked.dry_run:
+                return await _preview(seen, rendered, link, asked, commits=commits)
+            code = await _apply(seen, rendered, link, asked, commits=commits)
+        if code == 0 and link is not None and going.wait:
+            puts = await standing(link, seen.environment.name, seen.environment)
+            code = await wait_for(link, seen.environment.name, puts, within_s)
+    return code
+
+
+def _will_commit(asked: ApplyRequest, paths: Sequence[Path]) -> bool:
+    """Tell whether to commit. Raises ConfigError where that is not possible, before anything is written."""
+    if asked.no_commit or asked.out is not None:
+        if asked.push:
+            raise ConfigError("--push needs a commit; leave out --no-commit and --out")
+        return False
+    git.check_can_commit(paths, push=asked.push)
+    return True
+
+
+async def _apply(
+    seen: Inspection, rendered: Overlay, link: LiveLink | None, asked: ApplyRequest, *, commits: bool
+) -> int:
+    environment = seen.checked()
+    changes = await _changes(seen.path, environment, link, asked)
+    planned = {} if link is None else await plan(link, environment.name, changes, overwrite=asked.overwrite)
+    _tell(f"env/{environment.name} is valid")
+    rendered.write()
+    _tell(f"overlay {rendered.folder}: {_count(len(rendered.stale), 'file')} written")
+    if commits:
+        _tell(_commit(seen.path, rendered.folder, environment.name))
+    if link is not None:
+        puts = await put_live(link, environment.name, changes, planned)
+        for put in puts:
+            _tell(f"live feed/{put.change.feed} put at revision {put.revision}")
+        if not puts:
+            _tell("live: every feed is as in the file already")
+    if asked.push:
+        git.push(seen.path)
+        _tell("git: pushed")
+    return 0
+
+
+async def _changes(
+    path: Path, environment: Environment, link: LiveLink | None, asked: ApplyRequest
+) -> list[FeedChange]:
+    """Return every feed as it was before and as it is in the file now: what is neither was changed by others.
+
+    Before: as a commit has it that runs still, else as it was committed last. Live copies of feeds that no file knows
+    are somebody else's: only --overwrite takes them away.
+    """
+    copies = {} if link is None else await link.copies(environment.name)
+    history = (inspect(path, content, {}).environment for content in git.committed(path, COMMITS_SEEN))
+    changes = feed_changes(next(history, None), environment)
+    older = [feed_changes(each, environment) for each in history] if any(_is_other(c, copies) for c in changes) else []
+    by_feed = {each.feed: each for each in changes}
+    for each in chain.from_iterable(older):
+        if each.feed not in by_feed or (_is_other(by_feed[each.feed], copies) and not _is_other(each, copies)):
+            by_feed[each.feed] = each
+    foreign = [FeedChange(feed, None, None) for feed in copies if asked.overwrite and feed not in by_feed]
+    return [*by_feed.values(), *foreign]
+
+
+def _is_other(change: FeedChange, copies: Mapping[str, LiveCopy]) -> bool:
+    """Tell whether what runs is neither as it was nor as it shall be."""
+    live = copies[change.feed].config if change.feed in copies else None
+    return live is not None and live not in {change.before, change.after}
+
+
+def _commit(path: Path, folder: Path, name: str) -> str:
+    schema = path.parent / SCHEMA_FILE.name
+    paths = [path, folder, *([schema] if schema.exists() else [])]
+    changed = git.uncommitted(paths)
+    if not changed:
+        return "git: nothing to commit"
+    commit = git.commit(paths, f"env: apply {name}")
+    if git.is_detached(path):
+        say("! git is on no branch (detached HEAD): `git switch -c NAME` keeps the commit")
+    return f"git: {_count(len(changed), 'file')} committed as {commit}"
+
+
+async def _preview(
+    seen: Inspection, rendered: Overlay, link: LiveLink | None, asked: ApplyRequest, *, commits: bool
+) -> int:
+    """Show what would be done. Raises Conflict where that would undo somebody else's change, as doing it does."""
+    sys.stdout.write(rendered.diff())
+    environment = seen.checked()
+    if link is not None:
+        changes = await _changes(seen.path, environment, link, asked)
+        planned = await plan(link, environment.name, changes, overwrite=asked.overwrite)
+        for feed, copy in planned.items():
+            say(f"would put feed {feed} live over revision {copy.revision}")
+    files = _count(len(rendered.stale), "file")
+    say(f"would write {files} below {rendered.folder}{' and commit' if commits else ''}")
+    return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

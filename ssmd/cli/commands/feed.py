@@ -1,0 +1,103 @@
+"""`ssmd feed …`."""
+
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from ssmd.cli.options import DEFAULT_ENV, Asking, Env, Going, Output
+
+app = App(
+    name="feed",
+    help="The exchanges of an environment and what is captured from them.",
+    help_epilogue="Example: ssmd feed list --env dev",
+)
+
+FeedName = Annotated[str, Parameter(name="FEED", help="The exchange, such as kraken.")]
+Name = Annotated[str, Parameter(name="NAME", help="What the exchange calls it, such as AVAX/USD.")]
+
+
+@app.command(name="list", help_epilogue="")
+def list_(*, env: Env = DEFAULT_ENV, output: Output = "table") -> int:
+    """List the feeds of an environment.
+
+    Example: ssmd feed list --env dev
+    """
+    from ssmd.cli.feeds import list_feeds
+
+    return list_feeds(env, output)
+
+
+@app.command(help_epilogue="")
+async def add(  # noqa: PLR0913  # a command's options are its parameters
+    feed: FeedName,
+    name: Name,
+    /,
+    *,
+    depth: Annotated[Literal["l1", "l2"] | None, Parameter(help="l1: trades and quotes; l2: books too.")] = None,
+    internal: Annotated[str | None, Parameter(help="What we call it; else its letters and digits, AVAXUSD.")] = None,
+    env: Env = DEFAULT_ENV,
+    asking: Asking = Asking(),  # noqa: B008  # frozen
+    going: Going = Going(),  # noqa: B008  # frozen
+) -> int:
+    """Capture a symbol. The environment's file is changed and, where a system runs, its connectors: no restart.
+
+    Example: ssmd feed add kraken AVAX/USD --depth l1 --env demo --wait
+    """
+    from ssmd.cli.feeds import put
+
+    return await put(env, feed, (name, internal, depth), (asking, going))
+
+
+@app.command(help_epilogue="")
+async def remove(
+    feed: FeedName,
+    name: Name,
+    /,
+    *,
+    env: Env = DEFAULT_ENV,
+    asking: Asking = Asking(),  # noqa: B008  # frozen
+    going: Going = Going(),  # noqa: B008  # frozen
+) -> int:
+    """Capture a symbol no longer; what was captured stays.
+
+    Example: ssmd feed remove kraken AVAX/USD --env demo --yes
+    """
+    from ssmd.cli.feeds import take_away
+
+    return await take_away(env, feed, name, asking, going)
+
+
+@app.command(help_epilogue="")
+async def enable(
+    feed: FeedName,
+    /,
+    *,
+    env: Env = DEFAULT_ENV,
+    asking: Asking = Asking(),  # noqa: B008  # frozen
+    going: Going = Going(),  # noqa: B008  # frozen
+) -> int:
+    """Begin to capture a feed again.
+
+    Example: ssmd feed enable kraken --env demo
+    """
+    from ssmd.cli.feeds import switch
+
+    return await switch(env, feed, asking, going, enabled=True)
+
+
+@app.command(help_epilogue="")
+async def disable(
+    feed: FeedName,
+    /,
+    *,
+    env: Env = DEFAULT_ENV,
+    asking: Asking = Asking(),  # noqa: B008  # frozen
+    going: Going = Going(),  # noqa: B008  # frozen
+) -> int:
+    """Stop to capture a feed; its definition stays.
+
+    Example: ssmd feed disable kraken --env demo --yes
+    """
+    from ssmd.cli.feeds import switch
+
+    return await switch(env, feed, asking, going, enabled=False)

