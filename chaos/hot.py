@@ -1,13 +1,12 @@
 """Change what a running system captures, again and again: nothing restarts, nothing reconnects, no other frame is lost."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-import msgspec
 import trio
 from msgspec import Struct
-from msgspec.structs import replace
 
 from chaos.check import Verdict, gaps_of, manifests_of, raw_of
 from chaos.faults import RECONNECTS
@@ -17,20 +16,19 @@ from chaos.rig import CONNECTOR, NAMES, Rig, running
 from chaos.rows import Row, Stopwatch
 from chaos.targets import HotChange
 from ssmd.clock import NS_PER_S, now_ns
-from ssmd.records import Configured, Record, SymbolSpec
+from ssmd.records import Configured, Record
 from ssmd.simulator.pairs import listed_pairs
 from ssmd.store.objects import local_store
-from ssmd.trees import Endpoints, LiveLink, live_link
 
-ENVIRONMENT, FEED = "chaos", "kraken"
+FEED = "kraken"
 
 
 class Change(Struct, frozen=True):
-    """One change. put_ns: just before it was made. ran_s: from then until the connector said that it runs it."""
+    """One command. began_ns: when it was typed. took_s: from then until it said that every connector runs the change."""
 
     added: tuple[str, ...]
-    put_ns: int
-    ran_s: float
+    began_ns: int
+    took_s: float
 
 
 class Roster:
@@ -41,17 +39,17 @@ class Roster:
         self._most = most
         self._guests: list[str] = []
 
-    def turn(self, add: int, remove: int) -> tuple[str, ...]:
-        """Add so many and remove so many, or as many as are added when there would be too many; return the added."""
+    def turn(self, add: int, remove: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return what to add and what to remove: as many as are added when there would be too many."""
         added = tuple(self._pool[:add])
         is_full = len(NAMES) + len(self._guests) + add - remove > self._most
-        gone = self._guests[: add if is_full else remove]
+        gone = tuple(self._guests[: add if is_full else remove])
         self._pool = [*self._pool[add:], *gone]
         self._guests = [*self._guests[len(gone) :], *added]
-        return added
+        return added, gone
 
-    def symbols(self) -> tuple[SymbolSpec, ...]:
-        return tuple(SymbolSpec(name, name.replace("/", ""), "l2") for name in (*NAMES, *self._guests))
+    def symbols(self) -> set[str]:
+        return {name.replace("/", "") for name in (*NAMES, *self._guests)}
 
 
 async def change_hot(row: Row, folder: Path, target: HotChange) -> None:
@@ -62,9 +60,12 @@ async def change_hot(row: Row, folder: Path, target: HotChange) -> None:
     async with running(folder, f"--rate {target.rate_per_s} --seed {row.seed}") as rig:
         await rig.until_publishing(trio.current_time(), 0, LATE_S)
         before = processes(rig)
-        async with live_link(nats_url(rig)) as link:
-            changes = [await _change(link, roster, random, target) for _ in range(target.changes)]
-        row.note(changes=len(changes), symbols=len(roster.symbols()), rss_mb=rig.rss_mb(CONNECTOR))
+        changes: list[Change] = []
+        for _ in range(target.changes):
+            await trio.sleep(random.uniform(*target.pauses_s))
+            changes += await _change(rig, *roster.turn(target.add, target.remove))
+        row.note(changes=target.changes, commands=len(changes), symbols=len(roster.symbols()))
+        row.note(rss_mb=rig.rss_mb(CONNECTOR))
         row.at_most("reconnects", await rig.total(CONNECTOR, RECONNECTS), 0)
         if (after := processes(rig)) != before:
             row.missed.append(f"processes are no longer the same: {before} became {after}")
@@ -74,26 +75,21 @@ async def change_hot(row: Row, folder: Path, target: HotChange) -> None:
     row.duration_s = watch.elapsed_s
 
 
-async def _change(link: LiveLink, roster: Roster, random: Random, target: HotChange) -> Change:
-    await trio.sleep(random.uniform(*target.pauses_s))
-    added = roster.turn(target.add, target.remove)
-    watch, put_ns = Stopwatch(), now_ns()
-    revision = await put(link, roster.symbols())
-    ours = [name.replace("/", "") for name in added]
-    answers = await link.wait(ENVIRONMENT, FEED, revision, ours, LATE_S)
-    assert [answer.state for answer in answers] == ["running"], answers
-    return Change(added, put_ns, watch.elapsed_s)
+async def _change(rig: Rig, added: tuple[str, ...], gone: tuple[str, ...]) -> list[Change]:
+    """Add and remove as an operator does: one command each, which ends when the connector runs it."""
+    changes = [await _command(rig, "add", added, "--depth", "l2")]
+    if gone:
+        changes.append(await _command(rig, "remove", gone, "--yes"))
+    return changes
 
 
-async def put(link: LiveLink, symbols: tuple[SymbolSpec, ...]) -> int:
-    """Have the running system capture these symbols instead, and return the revision. The one place that knows how."""
-    copy = await link.copy(ENVIRONMENT, FEED)
-    assert copy.config is not None, copy.problem
-    return await link.put(ENVIRONMENT, FEED, replace(copy.config, symbols=symbols), copy.revision)
-
-
-def nats_url(rig: Rig) -> str:
-    return msgspec.json.decode((rig.data_dir / "run/endpoints.json").read_bytes(), type=Endpoints).nats
+async def _command(rig: Rig, verb: str, names: tuple[str, ...], *more: str) -> Change:
+    place = ("--env", str(rig.environment), "--data-dir", str(rig.data_dir), "--wait")
+    watch, began_ns = Stopwatch(), now_ns()
+    argv = (sys.executable, "-m", "ssmd", "feed", verb, FEED, *names, *more, *place)
+    done = await trio.run_process(argv, capture_stdout=True, capture_stderr=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return Change(names if verb == "add" else (), began_ns, watch.elapsed_s)
 
 
 def processes(rig: Rig) -> dict[str, tuple[int, int]]:
@@ -116,8 +112,8 @@ async def _judge(row: Row, rig: Rig, changes: Sequence[Change], target: HotChang
     row.at_most("connections_served", len({line.conn for line in read_ledger(rig.ledger)}), 1)
     revisions = [record.note.config.revision for record in records if isinstance(record.note, Configured)]
     row.at_least("revisions_noted", len(set(revisions)), len(changes))
-    _spread(row, "put_to_running_s", [change.ran_s for change in changes], target)
-    _spread(row, "put_to_first_frame_s", first_frames_s(records, changes), target)
+    _spread(row, "command_to_running_s", [change.took_s for change in changes], target)
+    _spread(row, "command_to_first_frame_s", first_frames_s(records, changes), target)
 
 
 async def _judge_gaps(row: Row, rig: Rig, roster: Roster, target: HotChange) -> None:
@@ -127,7 +123,7 @@ async def _judge_gaps(row: Row, rig: Rig, roster: Roster, target: HotChange) -> 
     row.at_most("gaps_by_changes", len(by_changes), target.gaps)
     row.missed += [f"a change left {gap}" for gap in by_changes[:3]]
     ended = {symbol for gap in gaps if gap.reason == "drain" for symbol in gap.symbols}
-    if strangers := ended - {spec.symbol for spec in roster.symbols()}:
+    if strangers := ended - roster.symbols():
         row.missed.append(f"in the gap at the end although no longer wanted: {sorted(strangers)}")
 
 
@@ -135,10 +131,10 @@ def first_frames_s(records: Sequence[Record], changes: Sequence[Change]) -> list
     """Return for each added symbol the seconds from its change to its first frame of market data."""
     times_s = []
     for change in changes:
-        later = [record for record in records if record.recv_ns >= change.put_ns and is_market_data(record)]
+        later = [record for record in records if record.recv_ns >= change.began_ns and is_market_data(record)]
         for name in change.added:
             first = next(record for record in later if f'"{name}"' in (record.frame or ""))
-            times_s.append((first.recv_ns - change.put_ns) / NS_PER_S)
+            times_s.append((first.recv_ns - change.began_ns) / NS_PER_S)
     return times_s
 
 

@@ -20,6 +20,7 @@ STOP_WITHIN_S = 90.0
 CONNECTOR, ARCHIVER, NATS = "connector:kraken", "archiver", "nats-server"
 EVENTS = "ssmd_connector_events_published_total"
 LAG = "ssmd_connector_lag_seconds"
+ENVIRONMENT_FILE = "environment.yaml"
 NAMES = ("BTC/USD", "ETH/USD", "SOL/USD")
 
 ENVIRONMENT = """\
@@ -51,6 +52,10 @@ class Rig:
         self._argv = argv
         self._client = client
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> Path:
+        return self.folder / ENVIRONMENT_FILE
 
     # the whole system ----------------------------------------------------------------------------------------
 
@@ -174,7 +179,7 @@ def write_environment(path: Path, names: tuple[str, ...], depth: int = 10) -> Pa
 @asynccontextmanager
 async def prepared(folder: Path, simulate: str, names: tuple[str, ...] = NAMES, depth: int = 10) -> AsyncIterator[Rig]:
     """Start an exchange and give a system that is ready to be started; nothing of either is left afterwards."""
-    environment = write_environment(folder / "environment.yaml", names, depth)
+    environment = write_environment(folder / ENVIRONMENT_FILE, names, depth)
     argv = [sys.executable, "-m", "ssmd", "up", "--env", str(environment), "--data-dir", str(folder / "data")]
     async with exchange(folder, names, simulate) as far, httpx.AsyncClient(timeout=5) as client:
         rig = Rig(folder, argv, far, client)

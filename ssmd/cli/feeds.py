@@ -80,19 +80,29 @@ def list_symbols(env: str, feed: str, output: Format) -> int:
 # changes -----------------------------------------------------------------------------------------------------
 
 
-async def put(env: str, feed: str, symbol: tuple[str, str | None, Depth | None], how: tuple[Asking, Going]) -> int:
-    """Capture a symbol (name, internal, depth), or change how."""
-    name, internal, depth = symbol
+class Symbols(Struct, frozen=True):
+    """What is to be captured: names of the exchange. internal (of a single name), depth: None leaves it as it is."""
+
+    names: tuple[str, ...]
+    internal: str | None = None
+    depth: Depth | None = None
+
+
+async def put(env: str, feed: str, symbols: Symbols, how: tuple[Asking, Going]) -> int:
+    """Capture symbols, or change how."""
+    if symbols.internal is not None and len(symbols.names) > 1:
+        raise ConfigError(f"--internal {symbols.internal} is for one name; {len(symbols.names)} are given")
 
     def edit(draft: Draft, _before: Inspection) -> Sequence[str]:
-        return (put_symbol(draft, feed, name, internal, depth),)
+        return [put_symbol(draft, feed, name, symbols.internal, symbols.depth) for name in symbols.names]
 
     return await change(env, edit, *how)
 
 
-async def take_away(env: str, feed: str, name: str, asking: Asking, going: Going) -> int:
-    confirm_name(f"{name} will be captured from {feed} no longer", name, asking)
-    return await change(env, lambda draft, _before: (remove_symbol(draft, feed, name),), asking, going)
+async def take_away(env: str, feed: str, names: Sequence[str], asking: Asking, going: Going) -> int:
+    listed = " ".join(names)
+    confirm_name(f"{listed} will be captured from {feed} no longer", listed, asking)
+    return await change(env, lambda draft, _before: [remove_symbol(draft, feed, name) for name in names], asking, going)
 
 
 async def switch(env: str, feed: str, asking: Asking, going: Going, *, enabled: bool) -> int:

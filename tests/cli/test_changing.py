@@ -41,6 +41,21 @@ def test_the_commands_of_the_design_work_as_they_are_spelled(ask, lab, words, sa
     assert said in done.out
 
 
+def test_several_symbols_are_one_change(ask, lab):
+    done = ask("feed", "add", "kraken", "SOL/USD", "DOGE/USD", "--depth", "l2", "--env", "lab")
+    assert done.out == "feed/kraken symbol SOLUSD added\nfeed/kraken symbol DOGEUSD added\n"
+    gone = ask("feed", "remove", "kraken", "SOLUSD", "DOGE/USD", "--env", "lab", "--yes")
+    assert gone.out == "feed/kraken symbol SOLUSD removed\nfeed/kraken symbol DOGEUSD removed\n"
+
+
+def test_of_several_symbols_one_that_cannot_be_added_leaves_all_out(ask, lab):
+    before = lab.read_bytes()
+    assert ask("feed", "add", "kraken", "SOL/USD", "XYZ/USD", "--env", "lab").code == 1
+    assert ask("feed", "remove", "kraken", "ETH/USD", "XYZ/USD", "--env", "lab", "--yes").code == 2
+    assert ask("feed", "add", "kraken", "SOL/USD", "DOGE/USD", "--internal", "X", "--env", "lab").code == 2
+    assert lab.read_bytes() == before
+
+
 def test_a_client_of_the_design_is_added_entitled_and_revoked(ask, lab):
     before = lab.read_text()
     assert ask("client", "add", "research-bot", "--type", "non-display", "--env", "lab").code == 0

@@ -85,7 +85,7 @@ def test_the_roles_of_the_command_are_those_that_there_are():
         (("env", "validate"), "NAME", "ssmd env validate --help"),
         (("env", "validate", "dev", "--outptu", "json"), "Did you mean --output?", "ssmd env validate --help"),
         (("feed", "add", "kraken"), "NAME", "ssmd feed add --help"),
-        (("feed", "add", "kraken", "X/USD", "more"), "more", "ssmd feed add --help"),
+        (("feed", "enable", "kraken", "more"), "more", "ssmd feed enable --help"),
         (("feed", "add", "kraken", "X/USD", "--depth", "l3"), '"l1", "l2"', "ssmd feed add --help"),
         (("client", "add", "x", "--type", "x"), '"display", "non-display", "trading"', "ssmd client add --help"),
         (("feed", "list", "--output", "xml"), '"json"', "ssmd feed list --help"),

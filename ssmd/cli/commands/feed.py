@@ -13,7 +13,9 @@ app = App(
 )
 
 FeedName = Annotated[str, Parameter(name="FEED", help="The exchange, such as kraken.")]
-Name = Annotated[str, Parameter(name="NAME", help="What the exchange calls it, such as AVAX/USD.")]
+Names = Annotated[
+    list[str], Parameter(name="NAME", help="What the exchange calls it, such as AVAX/USD; one or several.")
+]
 
 
 @app.command(name="list", help_epilogue="")
@@ -30,7 +32,7 @@ def list_(*, env: Env = DEFAULT_ENV, output: Output = "table") -> int:
 @app.command(help_epilogue="")
 async def add(  # noqa: PLR0913  # a command's options are its parameters
     feed: FeedName,
-    name: Name,
+    names: Names,
     /,
     *,
     depth: Annotated[Literal["l1", "l2"] | None, Parameter(help="l1: trades and quotes; l2: books too.")] = None,
@@ -39,32 +41,32 @@ async def add(  # noqa: PLR0913  # a command's options are its parameters
     asking: Asking = Asking(),  # noqa: B008  # frozen
     going: Going = Going(),  # noqa: B008  # frozen
 ) -> int:
-    """Capture a symbol. The environment's file is changed and, where a system runs, its connectors: no restart.
+    """Capture symbols. The environment's file is changed and, where a system runs, its connectors: no restart.
 
     Example: ssmd feed add kraken AVAX/USD --depth l1 --env demo --wait
     """
-    from ssmd.cli.feeds import put
+    from ssmd.cli.feeds import Symbols, put
 
-    return await put(env, feed, (name, internal, depth), (asking, going))
+    return await put(env, feed, Symbols(tuple(names), internal, depth), (asking, going))
 
 
 @app.command(help_epilogue="")
 async def remove(
     feed: FeedName,
-    name: Name,
+    names: Names,
     /,
     *,
     env: Env = DEFAULT_ENV,
     asking: Asking = Asking(),  # noqa: B008  # frozen
     going: Going = Going(),  # noqa: B008  # frozen
 ) -> int:
-    """Capture a symbol no longer; what was captured stays.
+    """Capture symbols no longer; what was captured stays.
 
     Example: ssmd feed remove kraken AVAX/USD --env demo --yes
     """
     from ssmd.cli.feeds import take_away
 
-    return await take_away(env, feed, name, asking, going)
+    return await take_away(env, feed, names, asking, going)
 
 
 @app.command(help_epilogue="")

@@ -29,9 +29,9 @@ async def map_(  # noqa: PLR0913  # a command's options are its parameters
 
     Example: ssmd symbol map "DOT/USD" DOTUSD --feed kraken --env demo --wait
     """
-    from ssmd.cli.feeds import only_feed, put
+    from ssmd.cli.feeds import Symbols, only_feed, put
 
-    return await put(env, only_feed(env, feed), (name, symbol, depth), (asking, going))
+    return await put(env, only_feed(env, feed), Symbols((name,), symbol, depth), (asking, going))
 
 
 @app.command(help_epilogue="")
@@ -50,7 +50,7 @@ async def unmap(
     """
     from ssmd.cli.feeds import only_feed, take_away
 
-    return await take_away(env, only_feed(env, feed), name, asking, going)
+    return await take_away(env, only_feed(env, feed), (name,), asking, going)
 
 
 @app.command(name="list", help_epilogue="")
