@@ -89,6 +89,47 @@ class HotChange(Struct, frozen=True, forbid_unknown_fields=True):
     frames_unaccounted: int
 
 
+class StoreAway(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold when the object store misbehaves. away_s: how long each fault lasts; disk_mb: the store's volume.
+
+    back_within_s: until everything that is over is stored; a server that was full may look for room once a minute only.
+    grows_mb: above what the process used before the first fault.
+    """
+
+    rate_per_s: int
+    away_s: float
+    received_at_least: float
+    back_within_s: float
+    full_back_within_s: float
+    connector_grows_mb: float
+    archiver_grows_mb: float
+    disk_mb: int
+    archive_duplicates: int
+    frames_unaccounted: int
+
+
+class Archivers(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold when archivers die in the middle of storing, or are two. for_s: how long the row goes on."""
+
+    rate_per_s: int
+    for_s: float
+    back_within_s: float
+    disk_mb: int
+    archive_duplicates: int
+    frames_unaccounted: int
+
+
+class StoreKilled(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold when the object store dies for some minutes of a clock that runs so much faster."""
+
+    rate_per_s: int
+    clock_speed: int
+    away_s: float
+    back_within_s: float
+    archive_duplicates: int
+    frames_unaccounted: int
+
+
 @cache
 def _tables() -> dict[str, Any]:
     return tomllib.loads(FILE.read_text())

@@ -4,6 +4,7 @@ SsmdError
 ├── Outage                 the world outside is away: wait and try again, never counted as a bug
 │   ├── BusDown            the message bus is away or did not answer in time
 │   ├── StoreDown          the object store is away, slow or full
+│   │   └── StoreRefused   it answers and says no: a person must act (also a ConfigError); capture goes on
 │   ├── ExchangeDown       the exchange is away, silent or closed the connection
 │   └── DiskFull           the journal's volume has no room
 ├── BadFrame               one frame cannot be understood: count it, keep it raw, go on
@@ -61,6 +62,13 @@ class BadRecord(SsmdError):
 
 class ConfigError(SsmdError):
     """What the user wrote is wrong; the message says what, where and what is allowed."""
+
+
+class StoreRefused(StoreDown, ConfigError):
+    """The object store refuses the key, the region or the bucket; the message says which and what to do.
+
+    A command ends with it. For a role it is an outage: keys are changed while data come in, and the journal waits.
+    """
 
 
 class Conflict(SsmdError):

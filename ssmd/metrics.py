@@ -108,6 +108,15 @@ ARCHIVER_DISCARDED: Final = _counter(
 )
 OBJECTS_STORED: Final = _counter("ssmd_archiver_objects_total", "Objects stored.", ("feed",))
 
+RETENTION_DELETED: Final = _counter(
+    "ssmd_retention_deleted_objects_total", "Objects deleted because of their age, by bucket.", ("bucket",)
+)
+RETENTION_DELETED_BYTES: Final = _counter(
+    "ssmd_retention_deleted_bytes_total", "Bytes deleted because of their age, by bucket.", ("bucket",)
+)
+RETENTION_HELD: Final = _gauge("ssmd_retention_held_objects", "Objects past their age that a hold keeps, last sweep.")
+RETENTION_SWEPT: Final = _gauge("ssmd_retention_last_sweep_timestamp_seconds", "When the last whole sweep ended.")
+
 # Every role --------------------------------------------------------------------------------------------------
 
 RESTARTS: Final = _counter("ssmd_actor_restarts_total", "Children started again.", ("actor", "cause"))

@@ -44,12 +44,18 @@ class NatsSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StorageSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """endpoint: empty means the local directory under --data-dir."""
+    """endpoint: empty means the local directory under --data-dir, else http(s)://host:port of any S3 server.
+
+    The buckets stand in the environment. secret_access_key: give it as secret_access_key_file.
+    """
 
     endpoint: str = ""
     region: str = "garage"
     access_key_id: str = ""
     secret_access_key: str = ""
+
+    def __repr__(self) -> str:
+        return f"StorageSettings(endpoint={without_passwords(self.endpoint)!r}, region={self.region!r}, …)"
 
 
 class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True):

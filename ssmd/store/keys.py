@@ -2,6 +2,10 @@
 
 raw/<feed>/<YYYY>/<MM>/<DD>/<HH>/<part>-<MM>.jsonl.zst          and beside it <part>-<MM>.manifest.json
 normalized/<version>/<feed>/<type>/<symbol>/<YYYY>/<MM>/<DD>/<HH>-<MM>.capnp.zst     late: <HH>-<MM>.p01.capnp.zst
+normalized/<version>/<feed>/minutes/<YYYY>/<MM>/<DD>/<HH>-<MM>.json                 what a reprocess made of one minute
+normalized/<version>/<feed>/ranges/<start>-<end>.json                               of a whole range, as 20251201T0000Z
+quality/<version>/<feed>/<YYYY>/<MM>/<DD>/<HH>-<MM>.json        what is known of raw part 00; others: <HH>-<MM>.p01.json
+holds/<name>.json                                                                   raw data that must stay for now
 """
 
 import re
@@ -16,6 +20,9 @@ from ssmd.model import EVENT_TYPES, EventType, is_symbol, is_token
 
 MAX_PART: Final = 99
 
+HOLDS_PREFIX: Final = "holds/"
+"""What retention must not delete for now: each object names a feed, a span and when it expires."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _END_MINUTES: Final = (datetime(9999, 12, 31, 23, 59, tzinfo=UTC) - _EPOCH) // timedelta(minutes=1) + 1
 
@@ -29,6 +36,17 @@ _NORMALIZED: Final = re.compile(
     r"normalized/([^/]+)/([^/]+)/([^/]+)/([^/]+)"
     r"/([0-9]{4})/([0-9]{2})/([0-9]{2})/([0-9]{2})-([0-9]{2})(?:\.p([0-9]{2}))?\.capnp\.zst"
 )
+_MINUTE_RECORD: Final = re.compile(
+    r"normalized/([^/]+)/([^/]+)/minutes/([0-9]{4})/([0-9]{2})/([0-9]{2})/([0-9]{2})-([0-9]{2})\.json"
+)
+_QUALITY: Final = re.compile(
+    r"quality/([^/]+)/([^/]+)/([0-9]{4})/([0-9]{2})/([0-9]{2})/([0-9]{2})-([0-9]{2})(?:\.p([0-9]{2}))?\.json"
+)
+_RANGE: Final = re.compile(
+    r"normalized/([^/]+)/([^/]+)/ranges/([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})Z"
+    r"-([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})Z\.json"
+)
+_RANGE_TIME: Final = "%Y%m%dT%H%MZ"
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -118,6 +136,126 @@ class NormalizedKey(Struct, frozen=True):
             raise BadRecord(f"not the key of a normalized object: {key[:200]!r}: {error}") from error
 
 
+class QualityKey(Struct, frozen=True):
+    """The ledger record of one raw object: its part is that of the raw key."""
+
+    version: str
+    feed: str
+    minute_ns: int
+    part: int = 0
+
+    def __post_init__(self) -> None:
+        quality_prefix(self.version, self.feed)
+        _need_minute(self.minute_ns)
+        _need_part(self.part)
+
+    @property
+    def key(self) -> str:
+        part = f".p{self.part:02}" if self.part else ""
+        return f"{day_prefix(quality_prefix(self.version, self.feed), self.minute_ns)}{_utc(self.minute_ns):%H-%M}{part}.json"
+
+    @classmethod
+    def of(cls, version: str, raw: RawKey) -> Self:
+        """Return the record's key of a raw object."""
+        return cls(version, raw.feed, raw.minute_ns, raw.part)
+
+    @property
+    def raw(self) -> RawKey:
+        """The raw object that the record is about."""
+        return RawKey(self.feed, self.minute_ns, self.part)
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """Return what this record is about; BadRecord for any other key."""
+        found = _QUALITY.fullmatch(key)
+        try:
+            if found is not None and found[8] != "00":
+                return cls(found[1], found[2], _minute_ns(*found.groups()[2:7]), int(found[8] or 0))
+        except ValueError:
+            pass
+        raise BadRecord(f"not the key of a ledger record: {key[:200]!r}")
+
+
+class MinuteKey(Struct, frozen=True):
+    """The record of one minute that was reprocessed."""
+
+    version: str
+    feed: str
+    minute_ns: int
+
+    def __post_init__(self) -> None:
+        _need_minute(self.minute_ns)
+
+    @property
+    def key(self) -> str:
+        return f"{minutes_prefix(self.version, self.feed)}{_utc(self.minute_ns):%Y/%m/%d/%H-%M}.json"
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """Return what this record is about; BadRecord for any other key."""
+        found = _MINUTE_RECORD.fullmatch(key)
+        try:
+            if found is not None:
+                return cls(found[1], found[2], _minute_ns(*found.groups()[2:]))
+        except ValueError:
+            pass
+        raise BadRecord(f"not the key of a minute's record: {key[:200]!r}")
+
+
+class RangeKey(Struct, frozen=True):
+    """The manifest of a range of one version: readers may rely on every minute of it."""
+
+    version: str
+    feed: str
+    start_ns: int
+    end_ns: int
+
+    def __post_init__(self) -> None:
+        _need_minute(self.start_ns)
+        _need_minute(self.end_ns)
+        if self.end_ns <= self.start_ns:
+            raise ValueError(f"range ends at {self.end_ns}, which is not after its start {self.start_ns}")
+
+    @property
+    def key(self) -> str:
+        span = f"{_utc(self.start_ns):{_RANGE_TIME}}-{_utc(self.end_ns):{_RANGE_TIME}}"
+        return f"{ranges_prefix(self.version, self.feed)}{span}.json"
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """Return which range this manifest is about; BadRecord for any other key."""
+        found = _RANGE.fullmatch(key)
+        try:
+            if found is not None:
+                return cls(found[1], found[2], _minute_ns(*found.groups()[2:7]), _minute_ns(*found.groups()[7:]))
+        except ValueError:
+            pass
+        raise BadRecord(f"not the key of a range manifest: {key[:200]!r}")
+
+
+def minutes_prefix(version: str, feed: str) -> str:
+    return f"{normalized_prefix(version, feed)}minutes/"
+
+
+def ranges_prefix(version: str, feed: str) -> str:
+    return f"{normalized_prefix(version, feed)}ranges/"
+
+
+def quality_prefix(version: str, feed: str) -> str:
+    _need_token("version", version)
+    _need_token("feed", feed)
+    return f"quality/{version}/{feed}/"
+
+
+def day_prefix(prefix: str, at_ns: int) -> str:
+    """Return what the keys of one day below a prefix start with."""
+    return f"{prefix}{_utc(at_ns):%Y/%m/%d/}"
+
+
+def hold_key(name: str) -> str:
+    return check_key(f"{HOLDS_PREFIX}{name}.json")
+
+
 def raw_prefix(feed: str) -> str:
     _need_token("feed", feed)
     return f"raw/{feed}/"
@@ -156,6 +294,13 @@ def check_prefix(prefix: str) -> str:
     if prefix:
         check_key(prefix + "x" if prefix[-1] in "/." else prefix)
     return prefix
+
+
+def check_folder(prefix: str) -> str:
+    """Return a prefix that is empty or ends in `/`, else raise ValueError."""
+    if prefix and not prefix.endswith("/"):
+        raise ValueError(f"object key prefix is {prefix[:200]!r}; it must be empty or end in /")
+    return check_prefix(prefix)
 
 
 def _need_token(name: str, text: str) -> None:

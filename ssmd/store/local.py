@@ -14,6 +14,8 @@ from typing import IO, Final
 
 from obstore.store import LocalStore  # noqa: TID251 the store's driver
 
+from ssmd.errors import StoreDown
+
 REMEMBERED_FOLDERS: Final = 1024
 READABLE: Final = 0o644
 
@@ -26,7 +28,18 @@ class LocalDirectory:
         root.mkdir(parents=True, exist_ok=True)
         self._root = root.resolve()
         self._prepare = lru_cache(REMEMBERED_FOLDERS)(self._make_durable_folder)
-        self.driver = LocalStore(prefix=self._root)
+        self._driver = LocalStore(prefix=self._root, automatic_cleanup=True)
+        """Empty folders go with their last object: retention would walk through them for ever."""
+
+    def driver(self, _size_bytes: int) -> LocalStore:
+        return self._driver
+
+    def is_missing(self, _error: Exception) -> bool:
+        return False
+
+    def trouble(self, what: str, error: Exception) -> StoreDown:
+        cause = str(error).partition("\n")[0]  # obstore adds a page of debug output
+        return StoreDown(f"{what}: {type(error).__name__}: {cause}")
 
     def admit(self, key: str) -> None:
         """Raise ValueError if a symbolic link leads the key out of the directory."""
@@ -36,13 +49,16 @@ class LocalDirectory:
     def put_new(self, key: str, body: bytes) -> None:
         """Write the object and return when it is safe on disk. FileExistsError, if there is one, says the same of it."""
         path = self._root / key
-        self._prepare(path.parent)
         try:
-            with _opened_folder(path.parent) as folder:
-                _write_new(folder, path, body)
-        except FileNotFoundError:  # somebody removed the folder
+            self._write_new(path, body)
+        except FileNotFoundError:  # the folder went with its last object
             self._prepare.cache_clear()
-            raise
+            self._write_new(path, body)
+
+    def _write_new(self, path: Path, body: bytes) -> None:
+        self._prepare(path.parent)
+        with _opened_folder(path.parent) as folder:
+            _write_new(folder, path, body)
 
     def _make_durable_folder(self, folder: Path) -> None:
         # Every entry of the way, not only what is made here: whoever made it may have died before its fsync.

@@ -9,7 +9,7 @@ import trio
 
 from ssmd.errors import AlreadyStored, StoreDown
 from ssmd.store.base import ObjectMeta
-from ssmd.store.keys import check_key, check_prefix
+from ssmd.store.keys import check_folder, check_key, check_prefix
 
 DEADLINE_S: Final = 5.0
 
@@ -57,6 +57,11 @@ class MemoryStore:
     async def list(self, prefix: str) -> Sequence[ObjectMeta]:
         await self._call(f"list {check_prefix(prefix)}")
         return [self._meta(key) for key in sorted(self.objects) if key.startswith(prefix)]
+
+    async def folders(self, prefix: str) -> Sequence[str]:
+        await self._call(f"folders {check_folder(prefix)}")
+        below = (key[len(prefix) :].partition("/") for key in self.objects if key.startswith(prefix))
+        return sorted({f"{prefix}{name}/" for name, slash, _ in below if slash})
 
     async def delete(self, key: str) -> None:
         await self._call(f"delete {check_key(key)}")

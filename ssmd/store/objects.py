@@ -1,4 +1,4 @@
-"""Objects in a directory, later in any S3, through obstore: sync calls in threads, each under a deadline."""
+"""Objects in a directory or in a bucket of any S3, through obstore: sync calls in threads, each under a deadline."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError  # noqa: TID251 as 
 
 from ssmd.errors import AlreadyStored, StoreDown
 from ssmd.store.base import ObjectMeta
-from ssmd.store.keys import check_key, check_prefix
+from ssmd.store.keys import check_folder, check_key, check_prefix
 from ssmd.store.local import LocalDirectory
 
 T = TypeVar("T")
@@ -29,8 +29,9 @@ LIST_CHUNK: Final = 1000
 class Place(Protocol):
     """What differs between a directory and a bucket."""
 
-    @property
-    def driver(self) -> "obstore.store.ObjectStore": ...
+    def driver(self, size_bytes: int) -> "obstore.store.ObjectStore":
+        """Return what transfers so much; a bucket's driver gives up by itself after a time that fits the size."""
+        ...
 
     def admit(self, key: str) -> None:
         """Raise ValueError if this key may not be used here."""
@@ -38,6 +39,14 @@ class Place(Protocol):
 
     def put_new(self, key: str, body: bytes) -> None:
         """Store a new object for good. Raises FileExistsError or AlreadyExistsError if there is one."""
+        ...
+
+    def is_missing(self, error: Exception) -> bool:
+        """Tell whether an error of a listing only says that nothing was stored here yet."""
+        ...
+
+    def trouble(self, what: str, error: Exception) -> StoreDown:
+        """Return what an error of the driver means; without any secret."""
         ...
 
 
@@ -54,7 +63,6 @@ class ObjectStore:
 
     def __init__(self, place: Place, deadline_s: float = DEADLINE_S) -> None:
         self._place = place
-        self._driver = place.driver
         self._deadline_s = deadline_s
         self._limiter = trio.CapacityLimiter(MAX_CALLS)
 
@@ -70,10 +78,10 @@ class ObjectStore:
         return False
 
     async def read(self, key: str) -> bytes | None:
-        found = await self._call(f"read {key}", 0, self._get, check_key(key))
+        found = await self.head(key)  # first, since the time that a read may take depends on it
         if found is None:
             return None
-        return await self._call(f"read {key}", found.meta["size"], _content, found)
+        return await self._call(f"read {key}", found.size_bytes, self._get, key, found.size_bytes)
 
     async def head(self, key: str) -> ObjectMeta | None:
         return await self._call(f"head {key}", 0, self._head, check_key(key))
@@ -82,9 +90,13 @@ class ObjectStore:
         folder = check_prefix(prefix).rpartition("/")[0]  # the driver lists whole folders only
         chunks = await self._call(f"list {prefix}", 0, self._list, folder)
         found: dict[str, ObjectMeta] = {}
-        while chunk := await self._call(f"list {prefix}", 0, next, chunks, None):
+        while chunk := await self._call(f"list {prefix}", 0, self._next, chunks):
             found |= {meta["path"]: _meta(meta) for meta in chunk if _is_key(meta["path"])}
         return [found[key] for key in sorted(found) if key.startswith(prefix)]
+
+    async def folders(self, prefix: str) -> Sequence[str]:
+        names = await self._call(f"folders {prefix}", 0, self._folders, check_folder(prefix))
+        return sorted(f"{name}/" for name in names if _is_key(name))
 
     async def delete(self, key: str) -> None:
         await self._call(f"delete {key}", 0, self._delete, check_key(key))
@@ -101,8 +113,8 @@ class ObjectStore:
             try:
                 return await trio.to_thread.run_sync(work, *args, abandon_on_cancel=True, limiter=self._limiter)
             except (BaseError, OSError) as error:
-                cause = str(error).partition("\n")[0]  # obstore adds a page of debug output
-                raise StoreDown(f"{what}: {type(error).__name__}: {cause}") from error
+                trouble = self._place.trouble(what, error)
+            raise trouble  # without its cause: a driver's own text may show the key
         raise StoreDown(f"{what}: no answer within {deadline_s:g} s")
 
     # in a thread ---------------------------------------------------------------------------------------------
@@ -115,34 +127,47 @@ class ObjectStore:
             return False
         return True
 
-    def _get(self, key: str) -> "obstore.GetResult | None":
+    def _get(self, key: str, size_bytes: int) -> bytes | None:
         self._place.admit(key)
         try:
-            return obstore.get(self._driver, key)
+            return obstore.get(self._place.driver(size_bytes), key).bytes().to_bytes()
         except FileNotFoundError:
             return None
 
     def _head(self, key: str) -> ObjectMeta | None:
         self._place.admit(key)
         try:
-            return _meta(obstore.head(self._driver, key))
+            return _meta(obstore.head(self._place.driver(0), key))
         except FileNotFoundError:
             return None
 
     def _list(self, folder: str) -> "Iterator[Sequence[obstore.ObjectMeta]]":
         self._place.admit(folder)
-        return iter(obstore.list(self._driver, folder or None, chunk_size=LIST_CHUNK))
+        return iter(obstore.list(self._place.driver(0), folder or None, chunk_size=LIST_CHUNK))
+
+    def _next(self, chunks: "Iterator[Sequence[obstore.ObjectMeta]]") -> "Sequence[obstore.ObjectMeta]":
+        try:
+            return next(chunks, ())
+        except BaseError as error:
+            if self._place.is_missing(error):
+                return ()
+            raise
+
+    def _folders(self, prefix: str) -> Sequence[str]:
+        self._place.admit(prefix)
+        try:
+            return obstore.list_with_delimiter(self._place.driver(0), prefix or None)["common_prefixes"]
+        except BaseError as error:
+            if self._place.is_missing(error):
+                return ()
+            raise
 
     def _delete(self, key: str) -> None:
         self._place.admit(key)
         try:
-            obstore.delete(self._driver, key)
+            obstore.delete(self._place.driver(0), key)
         except FileNotFoundError:
             return
-
-
-def _content(found: "obstore.GetResult") -> bytes:
-    return found.bytes().to_bytes()
 
 
 def _meta(found: "obstore.ObjectMeta") -> ObjectMeta:

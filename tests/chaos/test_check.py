@@ -112,7 +112,7 @@ async def test_a_manifest_without_its_object_is_found(world):
 
 async def test_a_changed_earlier_manifest_breaks_the_chain(world):
     first = replace(LAST, minute_ns=START_NS).manifest
-    world.store.objects[first] = world.store.objects[first].replace(b'"writer":"kraken"', b'"writer":"brakes"')
+    world.store.objects[first] = world.store.objects[first].replace(b'"feed":"kraken"', b'"feed":"brakes"')
     assert has(await world.check(), "the chain of manifests is broken")
 
 

@@ -1,9 +1,11 @@
 """A whole system in the test's own loop: simulated exchange on a real port, real nats-server, connector, archiver.
 
-Only the processes are missing: the trees are those of a role process, the store is a directory.
+Only the processes are missing: the trees are those of a role process. The store is a directory, or two buckets of a
+real S3 server: SSMD_TEST_STORE=seaweedfs (or garage) makes every test of this folder run on one.
 """
 
 import math
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,23 +18,24 @@ import trio
 
 from ssmd import metrics, trees
 from ssmd.actors.sealer import Manifest
-from ssmd.bus.nats import NatsDialer
 from ssmd.bus.server import ServerSettings, server_argv, wait_ready
 from ssmd.cli.samples import Samples
-from ssmd.environment.spec import Environment
+from ssmd.environment.spec import BucketEntry, Environment, StorageEntry
 from ssmd.protocols.coverage import Gap
 from ssmd.records import Record
 from ssmd.reprocess import raw_keys, raw_records
-from ssmd.settings import ExchangeSettings, Settings
+from ssmd.settings import ExchangeSettings, Settings, StorageSettings
 from ssmd.simulator import SimulatorConfig, parse_fault, serve
 from ssmd.store.base import Store
-from ssmd.store.objects import local_store
 from ssmd.supervisor import ChildProcess, ProcessSpec, Supervisor
 from ssmd.trees import RoleName, RoleSpec
+from ssmd.trees.storage import open_store
 
 WITHIN_S = 30.0
 HEARTBEAT_S = 0.2
 LOOK_EVERY_S = 0.02
+NO_SERVER = StorageSettings()
+"""The store is a directory."""
 
 
 def environment(names: Iterable[str], **feed: object) -> Environment:
@@ -72,12 +75,13 @@ class Life:
 class System:
     """What a test sees of one run, and how it ends it."""
 
-    def __init__(self, data_dir: Path, described: Environment, nursery: trio.Nursery) -> None:
+    def __init__(self, data_dir: Path, described: Environment, nursery: trio.Nursery, storage: StorageSettings) -> None:
         self.data_dir = data_dir
         self.described = described
+        self.settings = Settings(storage=storage)
         self.nats_url = ""
         self._nursery = nursery
-        self.store = local_store(data_dir)
+        self.store = open_store(described, self.settings, data_dir)
         self.ledger = data_dir / "ledger.jsonl"
         self.exchange_url = ""
         self.rest_url = ""
@@ -118,9 +122,9 @@ class System:
         await self.start(role)
 
     async def start(self, role: RoleName) -> None:
-        settings = Settings(kraken=ExchangeSettings(ws_url=self.exchange_url))
+        settings = msgspec.structs.replace(self.settings, kraken=ExchangeSettings(ws_url=self.exchange_url))
         spec = RoleSpec(role, "kraken", self.described, settings, self.nats_url, str(self.data_dir), "")
-        world = trees.World(NatsDialer(self.nats_url), self.store)
+        world = trees.local_world(spec)
         self._lives[role] = Life(trees.role(spec, world, lambda _url: None))
         await self._nursery.start(self._lives[role].run)
 
@@ -148,12 +152,24 @@ def now() -> Samples:
     return Samples.parse(metrics.render().decode())
 
 
+def with_buckets_of_its_own(described: Environment) -> Environment:
+    """Return the environment under a name that no other run has: a server is shared, and keeps its buckets."""
+    run = secrets.token_hex(4)
+    raw, normalized = (BucketEntry(f"ssmd-{run}-{kind}") for kind in ("raw", "normalized"))
+    spec = msgspec.structs.replace(described.spec, storage=StorageEntry(raw, normalized))
+    return msgspec.structs.replace(described, spec=spec)
+
+
 @asynccontextmanager
-async def running(data_dir: Path, described: Environment, simulator: SimulatorConfig) -> AsyncIterator[System]:
+async def running(
+    data_dir: Path, described: Environment, simulator: SimulatorConfig, storage: StorageSettings = NO_SERVER
+) -> AsyncIterator[System]:
     """Give a running system; whatever still runs at the end is cancelled."""
+    if storage.endpoint:
+        described = with_buckets_of_its_own(described)
     with structlog.testing.capture_logs() as logs:
         async with trio.open_nursery() as nursery:
-            system = System(data_dir, described, nursery)
+            system = System(data_dir, described, nursery, storage)
             system.logs = logs
             system.nats_url = await _start_nats(nursery, data_dir / "nats")
             config = msgspec.structs.replace(simulator, ledger=system.ledger)

@@ -34,8 +34,8 @@ def by_identity(events: list[Event]) -> dict[str, Event]:
 
 
 @pytest.mark.slow
-async def test_a_reprocess_of_a_run_with_faults_and_crashes_equals_its_archive(tmp_path):
-    async with running(tmp_path, environment(NAMES), synthetic(NAMES, 400, *FAULTS)) as system:
+async def test_a_reprocess_of_a_run_with_faults_and_crashes_equals_its_archive(tmp_path, storage):
+    async with running(tmp_path, environment(NAMES), synthetic(NAMES, 400, *FAULTS), storage) as system:
         await trio.sleep(3.2)
         await system.crash("archiver")
         await system.crash("connector")

@@ -71,8 +71,8 @@ async def be_cut_off(system: System) -> None:
 
 
 @pytest.mark.slow
-async def test_malformed_input_costs_nothing_but_itself(tmp_path):
-    async with running(tmp_path, environment(NAMES), synthetic(NAMES, 300)) as system:
+async def test_malformed_input_costs_nothing_but_itself(tmp_path, storage):
+    async with running(tmp_path, environment(NAMES), synthetic(NAMES, 300), storage) as system:
         await until_more_books(system, "SOLUSD")
         await survive(system)
         await be_cut_off(system)

@@ -88,6 +88,17 @@ async def archived_trades(system: System) -> Counter[tuple[object, ...]]:
     return Counter((t.symbol, t.trade_id, t.side, float(t.price), float(t.size)) for t in trades)
 
 
+async def fetched(system: System, prefix: str, folder: Path) -> list[Path]:
+    """Return the stored objects as files, as any tool would get them."""
+    bodies = [await system.store.read(meta.key) or b"" for meta in await system.store.list(prefix)]
+    return [written(folder.with_name(f"{number}.capnp.zst"), body) for number, body in enumerate(bodies)]
+
+
+def written(path: Path, body: bytes) -> Path:
+    path.write_bytes(body)
+    return path
+
+
 def without_slash(trades: Counter) -> Counter:
     return Counter({(name.replace("/", ""), *rest): count for (name, *rest), count in trades.items()})
 
@@ -95,13 +106,14 @@ def without_slash(trades: Counter) -> Counter:
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "names", "depth", "checksums", "trades"), RECORDINGS)
 async def test_a_recording_arrives_complete_verified_and_once(
-    shared_data, tmp_path, name, names, depth, checksums, trades
+    shared_data, tmp_path, storage, name, names, depth, checksums, trades
 ):
     lines = lines_of(shared_data / name)
     expected = Rebuilt(lines, depth)
     assert sum(book.matched for book in expected.books.values()) == checksums
 
-    async with running(tmp_path, environment(names, book_depth=depth), replayed(shared_data / name)) as system:
+    described, simulator = environment(names, book_depth=depth), replayed(shared_data / name)
+    async with running(tmp_path, described, simulator, storage) as system:
         await system.until_frames(len(lines) + 1)
         await trio.sleep(BOOK_INTERVAL_S)
         await system.until_frames(system.count("connector_frames_received_total") + 1)  # ends the last book interval
@@ -129,7 +141,7 @@ async def test_a_recording_arrives_complete_verified_and_once(
             assert [(float(price), float(size)) for price, size in levels] == book.levels(side), (each, side)
     assert published == archived
     if shutil.which("zstd") and shutil.which("capnp"):
-        objects = list((tmp_path / "normalized/v1/kraken/book").rglob("*.zst"))
+        objects = await fetched(system, "normalized/v1/kraken/book/", tmp_path / "fetched")
         assert sum(decode_with_tools(path, "OrderBookSnapshot").count("symbol = ") for path in objects) == sum(
             1 for _ in await archived_events(system.store, "v1", "kraken", "book")
         )

@@ -3,13 +3,24 @@
 import obstore
 from obstore.store import MemoryStore as ObstoreMemory
 
+from ssmd.errors import StoreDown
+
 
 class Bucket:
     def __init__(self) -> None:
-        self.driver = ObstoreMemory()
+        self._driver = ObstoreMemory()
+
+    def driver(self, _size_bytes: int) -> ObstoreMemory:
+        return self._driver
 
     def admit(self, key: str) -> None:
         pass
 
     def put_new(self, key: str, body: bytes) -> None:
-        obstore.put(self.driver, key, body, mode="create")
+        obstore.put(self._driver, key, body, mode="create")
+
+    def is_missing(self, _error: Exception) -> bool:
+        return False
+
+    def trouble(self, what: str, error: Exception) -> StoreDown:
+        return StoreDown(f"{what}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")

@@ -8,7 +8,7 @@ from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import BadRecord
 from ssmd.model import EVENT_TYPES, is_symbol, is_token
 from ssmd.store import keys
-from ssmd.store.keys import NormalizedKey, RawKey
+from ssmd.store.keys import NormalizedKey, QualityKey, RawKey
 
 MINUTE_NS = 1765029600_000_000_000  # 2025-12-06T14:00Z
 END_MINUTES = 4_223_371_680  # 10000-01-01
@@ -167,3 +167,24 @@ def test_a_key_is_a_path_below_the_root_or_refused(key):
 def test_a_prefix_that_no_key_has_is_refused(prefix):
     with pytest.raises(ValueError, match="key"):
         keys.check_prefix(prefix)
+
+
+@given(tokens, tokens, minutes_ns, parts)
+def test_ledger_keys_come_back_and_name_their_raw_object(version, feed, minute_ns, part):
+    raw = RawKey(feed, minute_ns, part)
+    name = QualityKey.of(version, raw)
+    assert QualityKey.parse(name.key) == name
+    assert name.raw == raw
+    assert keys.check_key(name.key)
+    assert name.key.startswith(keys.check_folder(keys.quality_prefix(version, feed)))
+    assert name.key.startswith(keys.day_prefix(keys.quality_prefix(version, feed), minute_ns))
+
+
+def test_ledger_keys_look_like_this_and_nothing_else_is_one():
+    assert QualityKey("v1", "kraken", MINUTE_NS).key == "quality/v1/kraken/2025/12/06/14-00.json"
+    assert QualityKey("v1", "kraken", MINUTE_NS, 2).key == "quality/v1/kraken/2025/12/06/14-00.p02.json"
+    for text in ("14-00.p00.json", "14-60.json", "24-00.json", "14-00.p1.json", "14-00.json.new"):
+        with pytest.raises(BadRecord):
+            QualityKey.parse(f"quality/v1/kraken/2025/12/06/{text}")
+    with pytest.raises(ValueError, match="version"):
+        QualityKey("v1/..", "kraken", MINUTE_NS)

@@ -115,11 +115,19 @@ async def test_a_half_written_file_of_a_killed_process_is_no_object(tmp_path):
     assert await store.create("a/2", b"whole") is True
 
 
-async def test_a_folder_removed_meanwhile_heals_at_the_next_try(tmp_path):
+async def test_a_folder_removed_meanwhile_is_made_again(tmp_path):
     store = local_store(tmp_path)
     await store.create("a/b/1", b"x")
     (tmp_path / "a/b/1").unlink()
     (tmp_path / "a/b").rmdir()
-    with pytest.raises(StoreDown):
-        await store.create("a/b/1", b"x")
     assert await store.create("a/b/1", b"x") is True
+
+
+async def test_folders_go_with_their_last_object(tmp_path):
+    store = local_store(tmp_path)
+    await store.create("a/b/1", b"x")
+    await store.create("a/c/d/1", b"x")
+    await store.delete("a/c/d/1")
+    assert await store.folders("a/") == ["a/b/"]
+    assert everything_below(tmp_path) == ["a/b/1"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]

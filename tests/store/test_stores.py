@@ -5,10 +5,14 @@ import os
 import pytest
 import trio
 
+from chaos import s3_servers
 from ssmd.errors import AlreadyStored
 from ssmd.store import objects
 from ssmd.store.memory import MemoryStore
 from ssmd.store.objects import ObjectStore, local_store
+from ssmd.store.routed import RoutedStore
+from ssmd.store.s3 import s3_store
+from ssmd.store.s3_access import s3_access
 from tests.store.bucket import Bucket
 
 KEY = "raw/kraken/2025/12/06/14/00-00.jsonl.zst"
@@ -30,11 +34,34 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(params=["directory", "bucket", "memory"])
-def store(request, tmp_path):
-    if request.param == "directory":
-        return local_store(tmp_path / "data")
-    return ObjectStore(Bucket()) if request.param == "bucket" else MemoryStore()
+SERVERS = [pytest.param(name, marks=pytest.mark.slow) for name in s3_servers.SERVERS]
+PLACES = ["directory", "bucket", "memory", "routed", *SERVERS]
+
+
+@pytest.fixture(params=PLACES)
+async def store(request, tmp_path):
+    match request.param:
+        case "directory":
+            return local_store(tmp_path / "data")
+        case "bucket":
+            return ObjectStore(Bucket())
+        case "memory":
+            return MemoryStore()
+        case "routed":
+            return RoutedStore({"raw/": MemoryStore(), "a/": MemoryStore()}, rest=MemoryStore())
+    return await empty_bucket(request.param, request)
+
+
+async def empty_bucket(name: str, request: pytest.FixtureRequest) -> ObjectStore:
+    if reason := s3_servers.why_absent(name):
+        pytest.skip(reason)
+    request.getfixturevalue("_s3_servers_end")
+    folder = request.getfixturevalue("tmp_path_factory").mktemp(name)
+    server = await trio.to_thread.run_sync(s3_servers.shared, name, folder)
+    bucket = s3_store(s3_access(server.settings), "ssmd-conformance")
+    for meta in await bucket.list(""):
+        await bucket.delete(meta.key)
+    return bucket
 
 
 async def test_a_new_object_is_stored_and_can_be_read(store):
@@ -106,6 +133,18 @@ async def test_eight_racing_creators_of_the_same_bytes_all_succeed(store):
         for _ in range(8):
             nursery.start_soon(race)
     assert sorted(outcomes) == [False] * 7 + [True]
+
+
+async def test_folders_are_the_next_level_and_nothing_else(store):
+    for name in ("w/b/1", "w/b/c/2", "w/bc/1", "w/3", "wb/c", "top"):
+        await store.create(name, b"x")
+    assert {"w/", "wb/"} <= set(await store.folders(""))
+    assert "top/" not in await store.folders("")
+    assert await store.folders("w/") == ["w/b/", "w/bc/"]
+    assert await store.folders("w/b/") == ["w/b/c/"]
+    assert await store.folders("nothing/") == []
+    with pytest.raises(ValueError, match="prefix"):
+        await store.folders("a")
 
 
 @pytest.mark.parametrize("key", HOSTILE)
