@@ -1,3 +1,4 @@
 from ssmd.cli import main
 
-main()
+if __name__ == "__main__":  # a worker process of anyio imports this file under another name
+    main()

@@ -29,6 +29,8 @@ class FeedConfig(Struct, frozen=True):
     book_interval_ms: int = 100
     normalizer: str = "v1"
     shards: int = 1
+    serve_version: str = ""
+    """What readers of the archive use; empty: the normalizer's own. It changes nothing of capture."""
 
 
 class Predecessor(Struct, frozen=True):

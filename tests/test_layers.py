@@ -70,7 +70,7 @@ NARROW: Final = {
     "typing.Any": ("ssmd/bus/", "ssmd/codec/"),
     "os.environ": ("ssmd/settings.py",),
     "os.getenv": ("ssmd/settings.py",),
-    "trio.run": ("ssmd/cli/",),
+    "trio.run": ("ssmd/cli/", "ssmd/reprocess/processes.py"),
     "subprocess": ("ssmd/supervisor/process.py", "ssmd/bus/server.py", "ssmd/cli/"),
     "trio.run_process": ("ssmd/supervisor/process.py", "ssmd/cli/"),
     "trio.lowlevel.open_process": ("ssmd/supervisor/process.py",),

@@ -6,14 +6,15 @@ from typing import Final
 import trio
 
 from ssmd import metrics
-from ssmd.actors.minute import NEVER_NS, Identity, Item, Minute, Series
+from ssmd.actors.minute import NEVER_NS, Minute
 from ssmd.blocking import Blocking, in_thread
 from ssmd.bus.base import BusDialer, Consumer, Incoming, StreamSpec
 from ssmd.clock import NS_PER_MINUTE, NS_PER_S, NowNs, minute_of, now_ns
-from ssmd.codec import blocks, marketdata
+from ssmd.codec import marketdata
+from ssmd.codec.packing import Identity, Item, Series, identities, pack
 from ssmd.errors import AlreadyStored, BadRecord, StoreDown
 from ssmd.log import get_logger
-from ssmd.model import EventType, is_symbol
+from ssmd.model import is_symbol
 from ssmd.store.base import Store
 from ssmd.store.keys import NormalizedKey
 from ssmd.supervisor import HealthBoard
@@ -24,7 +25,6 @@ GRACE_NS: Final = 2 * NS_PER_S
 """How far a later message must be past a minute's end; several connections do not arrive in perfect order."""
 QUIET_S: Final = 5.0
 """A minute behind which nothing follows is closed by the clock, after the stream was silent for so long."""
-MAX_OBJECT_BYTES: Final = 256 << 20
 
 
 class ArchiveFeed:
@@ -184,7 +184,7 @@ class Batcher:
         part = 0
         while items:
             key = NormalizedKey(archive.version, archive.feed, series.type, series.symbol, minute_ns, part)
-            body = await self._archive.blocking(_pack, items)
+            body = await self._archive.blocking(pack, items)
             try:
                 await self._store.create(key.key, body)
             except AlreadyStored:
@@ -198,20 +198,10 @@ class Batcher:
 
     async def _stored(self, key: NormalizedKey) -> set[Identity]:
         body = await self._store.read(key.key) or b""
-        return await self._archive.blocking(_identities, key.type, body)
+        return await self._archive.blocking(identities, key.type, body)
 
     def _count(self, series: Series, items: Sequence[Item], size_bytes: int) -> None:
         feed = self._archive.feed
         metrics.ARCHIVED.labels(feed, series.type).inc(len(items))
         metrics.OBJECTS_STORED.labels(feed).inc()
         metrics.ARCHIVER_BYTES_WRITTEN.labels("normalized").inc(size_bytes)
-
-
-def _pack(items: Sequence[Item]) -> bytes:
-    return blocks.compress(b"".join(item.payload for item in items))
-
-
-def _identities(kind: EventType, body: bytes) -> set[Identity]:
-    data = blocks.decompress(body, MAX_OBJECT_BYTES)
-    events = marketdata.decode_many(kind, data)
-    return {(event.conn, event.seq, event.n) for event in events}

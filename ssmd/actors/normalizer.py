@@ -8,13 +8,15 @@ import trio
 from ssmd import metrics
 from ssmd.actors.lineage import slot_of
 from ssmd.actors.pipeline import Batch, Progress
+from ssmd.actors.segment_tally import SegmentTally
 from ssmd.bus.base import Outgoing
 from ssmd.codec import marketdata
 from ssmd.errors import BadRecord
-from ssmd.journal import Checkpoints, Entry, Journal, JournalReader, Position
+from ssmd.journal import Checkpoints, Entry, Journal, JournalReader, Position, Tallies
 from ssmd.log import get_logger
 from ssmd.model import Event, message_id, type_of
 from ssmd.protocols.decoder import Counts, Decoded, Desync, FeedDecoder
+from ssmd.protocols.quality import NOT_ENCODABLE
 from ssmd.supervisor import Mailbox
 
 READ_LIMIT: Final = 512
@@ -43,13 +45,17 @@ class NormalizerLinks:
 class Normalizer:
     """Bad frames are counted and skipped; they never stop it. A restart finds its books by checkpoint and replay."""
 
-    def __init__(self, feed: str, build_decoder: BuildDecoder, links: NormalizerLinks) -> None:
+    def __init__(
+        self, feed: str, build_decoder: BuildDecoder, links: NormalizerLinks, version: str | None = None
+    ) -> None:
+        """version: what the quality ledger calls it; None: the name of the decoder's class in `VERSIONS`."""
         self._feed = feed
+        self._version = version
         self._build_decoder = build_decoder
         self._links = links
         self._log = get_logger(feed=feed, actor="normalizer")
-        self._segment = ""
         self._draining = False
+        self._may_be_closed = True
         self._waiting: trio.CancelScope | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -58,11 +64,18 @@ class Normalizer:
         self._decoder = await self._restore()
         self._counted = CountsSeen(self._feed, self._decoder.counts)
         self._reader = JournalReader(self._links.journal, self._links.progress.position)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look_up_when_closed)
+            await self._follow()
+            nursery.cancel_scope.cancel()
+        await self._hand_over_closed()
+        self._links.outbox.close()
+
+    async def _follow(self) -> None:
         while entries := await self._next():
             await self._links.outbox.room()
             self._links.outbox.offer(await self._step(entries))
             self._counted.report(self._decoder.counts)
-        self._links.outbox.close()
 
     def drain(self) -> None:
         self._draining = True
@@ -71,20 +84,40 @@ class Normalizer:
 
     async def _next(self) -> Sequence[Entry]:
         """Return the next records; nothing when drained and caught up."""
-        if not self._draining:
+        while not self._draining:
+            if self._may_be_closed and self._reader.caught_up():
+                self._may_be_closed = False
+                await self._hand_over_closed()
+                continue  # drain() may have come meanwhile, and had nothing to cancel
             with trio.CancelScope() as self._waiting:
                 return await self._reader.read(READ_LIMIT)
         if self._reader.caught_up():
             return ()
         return await self._reader.read(READ_LIMIT)
 
+    async def _look_up_when_closed(self) -> None:
+        """Interrupt the wait for records when a segment was closed: nothing may follow it for a long time."""
+        while True:
+            await self._links.journal.wait_closed()
+            self._may_be_closed = True  # it may be busy, or behind
+            if self._waiting is not None:
+                self._waiting.cancel()
+
+    async def _hand_over_closed(self) -> None:
+        """Hand over the segment at hand if it is read to its end and will never grow."""
+        closed = {segment.name for segment in self._links.journal.closed_segments()}
+        if self._tally.segment in closed and self._reader.caught_up():
+            await self._links.journal.blocking(self._tally.hand_over)
+
     async def _step(self, entries: Sequence[Entry]) -> Batch:
         messages: list[Outgoing] = []
         received: list[int] = []
         for entry in entries:
-            if entry.segment != self._segment:
+            record = entry.record
+            if entry.segment != self._tally.segment:
                 await self._enter(entry.segment)
-            decoded = self._decoder.feed(entry.record)
+            self._tally.fold.take(record.conn, record.seq)
+            decoded = self._decoder.feed(record)
             if decoded.events:
                 self._encode(decoded.events, messages, received)
             if decoded.desyncs or decoded.rejects:
@@ -93,16 +126,21 @@ class Normalizer:
         return Batch(entries[-1].position, tuple(messages), tuple(received), entries[0].record.recv_ns)
 
     async def _enter(self, segment: str) -> None:
-        """Save the decoder's state when the first record of a segment is about to be decoded."""
+        """Save what came of the segment before and the decoder's state, in front of a segment's first record.
+
+        Both before the cursor can enter it: behind that, a restart does not read the segment before again.
+        """
+        await self._links.journal.blocking(self._tally.hand_over)
         await self._links.journal.blocking(self._links.checkpoints.save, segment, self._decoder.state())
-        self._segment = segment
+        self._tally.begin(segment)
 
     def _encode(self, events: Sequence[Event], messages: list[Outgoing], received: list[int]) -> None:
         for event in events:
             try:
                 payload = marketdata.encode(event)
             except BadRecord as error:
-                metrics.REJECTS.labels(self._feed, "not_encodable").inc()
+                metrics.REJECTS.labels(self._feed, NOT_ENCODABLE).inc()
+                self._tally.fold.reject_event(type_of(event))
                 self._log.warning("event_rejected", id=message_id(event), error=str(error))
                 continue
             subject = f"md.{self._feed}.{type_of(event)}.{event.symbol}"
@@ -125,12 +163,15 @@ class Normalizer:
         """Return a decoder in the state it had behind the last record that was handed over."""
         start = self._links.progress.position or self._oldest()
         if start is None:
-            return self._build_decoder(None)
+            return self._begin(self._build_decoder(None))
         self._links.progress.position = start
         segment, decoder = self._decoder_before(start.segment)
-        replayed = await self._replay(decoder, Position(segment, 0), start)
-        self._segment = start.segment
+        replayed = await self._replay(self._begin(decoder), Position(segment, 0), start)
         self._log.info("books_restored", segment=segment, replayed=replayed)
+        return decoder
+
+    def _begin(self, decoder: FeedDecoder) -> FeedDecoder:
+        self._tally = SegmentTally(Tallies(self._links.journal.directory), decoder, self._version)
         return decoder
 
     def _oldest(self) -> Position | None:
@@ -166,7 +207,9 @@ class Normalizer:
             entries = await reader.read(READ_LIMIT)
             for entry in entries:
                 if entry.position <= end:
-                    decoder.feed(entry.record)
+                    if entry.segment != self._tally.segment:
+                        self._tally.begin(entry.segment)
+                    self._tally.repeat(entry.record, decoder.feed(entry.record))
                     replayed += 1
             at = entries[-1].position
         return replayed

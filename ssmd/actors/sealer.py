@@ -1,9 +1,12 @@
 """Turn finished segments into immutable raw objects with manifests, and delete what is safely stored."""
 
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
+from socket import gethostname
 from typing import BinaryIO, Final
 
 import msgspec
@@ -12,54 +15,39 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ssmd import metrics
+from ssmd.actors.ledger_desk import LedgerDesk
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.codec import blocks, raw
-from ssmd.errors import AlreadyStored
+from ssmd.errors import AlreadyStored, StoreDown
 from ssmd.journal import Cursor, Journal, Segment
 from ssmd.journal.files import read_file, replace_file
 from ssmd.log import get_logger
-from ssmd.protocols.coverage import Coverage, Gap
+from ssmd.protocols.coverage import Coverage
+from ssmd.protocols.manifest import Manifest, RecordName
 from ssmd.store.base import Store
 from ssmd.store.keys import RawKey
 
 STATE_FILE: Final = "sealed.json"
+__all__ = ["Manifest", "RecordName", "Sealed", "Sealer"]
+
 SWEEP_S: Final = 5.0
 """The cursor moves on without closing any segment, and a full journal closes none: look what may be deleted."""
 BLOCK_BYTES: Final = 256 << 10
-
-
-class RecordName(Struct, frozen=True):
-    conn: str
-    seq: int
-    recv_ns: int
-
-
-class Manifest(Struct, frozen=True):
-    """What a raw object holds, provable without reading another one: the chain links each to the one before."""
-
-    key: str
-    feed: str
-    writer: str
-    minute: int
-    """Start of the minute, nanoseconds UTC."""
-    frames: int
-    events: int
-    raw_bytes: int
-    stored_bytes: int
-    sha256: str
-    previous_sha256: str | None
-    """Of the manifest before, as stored."""
-    first: RecordName | None
-    last: RecordName | None
-    gaps: tuple[Gap, ...]
+HOST_CHARS: Final = 23
+"""Of a writer's name, which is a token of at most 32."""
 
 
 class Sealed(Struct, frozen=True):
-    """What the sealer must remember: the last segment stored, the chain's end, the open gaps."""
+    """What the sealer must remember: the last segment stored, the chain's name and end, the open gaps.
+
+    stored: the raw key of each stored segment that may still get a record in the quality ledger.
+    """
 
     segment: str = ""
     manifest_sha256: str | None = None
     coverage: str = ""
+    writer: str = ""
+    stored: dict[str, str] = {}  # a struct copies its default for each instance
 
 
 class _Summary(Struct, frozen=True):
@@ -81,6 +69,7 @@ class Sealer:
         self._journal = journal
         self._cursor = cursor
         self._store = store
+        self._desk = LedgerDesk(feed, journal, store)
         self._state_path = journal.directory / STATE_FILE
         self._log = get_logger(feed=feed, actor="sealer")
         self._draining = False
@@ -89,7 +78,7 @@ class Sealer:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Seal until drained, then once more. Raises StoreDown, an outage; segments wait on disk meanwhile."""
         task_status.started()
-        self._sealed = self._load()
+        await self._remember()
         while not self._draining:
             await self._seal_closed()
             with trio.CancelScope() as self._waiting:
@@ -106,6 +95,7 @@ class Sealer:
     async def _seal_closed(self) -> None:
         while unsealed := self._unsealed():  # storing takes its time: more may have closed meanwhile
             await self._seal(unsealed[0])
+        await self._desk.file(self._sealed.stored, self._sealed.segment)
         recent = self._journal.recent_segments()
         for segment in self._journal.closed_segments():
             if segment not in recent:  # a recovery reads those
@@ -131,7 +121,7 @@ class Sealer:
         body = msgspec.json.encode(manifest) + b"\n"
         body = await self._store_manifest(key, body)
         coverage.forget(segment.minute_ns)
-        await self._save(Sealed(segment.name, sha256(body).hexdigest(), b64encode(coverage.state()).decode()))
+        await self._save(self._after(segment, key, body, coverage))
         metrics.MINUTES_SEALED.labels(self._feed).inc()
         metrics.ARCHIVER_BYTES_WRITTEN.labels("raw").inc(manifest.stored_bytes)
         for gap in manifest.gaps:
@@ -143,9 +133,25 @@ class Sealer:
         """Store the manifest and return what is stored: another release may have told the same in other words."""
         try:
             await self._store.create(key.manifest, body)
-        except AlreadyStored:
-            return await self._store.read(key.manifest) or body
+        except AlreadyStored as error:
+            stored = await self._store.read(key.manifest)
+            if stored is None:  # a link to what is not there would break the chain
+                raise StoreDown(f"create {key.manifest}: refused as existing, but it cannot be read") from error
+            self._log.warning("manifest_differs", key=key.manifest, error=str(error))
+            return stored
         return body
+
+    def _after(self, segment: Segment, key: RawKey, manifest: bytes, coverage: Coverage) -> Sealed:
+        """Return what is to be remembered once a segment is stored."""
+        here = {each.name for each in self._journal.segments} | self._desk.waiting()
+        stored = {name: raw_key for name, raw_key in self._sealed.stored.items() if name in here}
+        return Sealed(
+            segment.name,
+            sha256(manifest).hexdigest(),
+            b64encode(coverage.state()).decode(),
+            self._sealed.writer,
+            stored | {segment.name: key.key},
+        )
 
     async def _store_body(self, segment: Segment, body: bytes) -> RawKey:
         """Store under the first part that is free or already holds these very bytes."""
@@ -162,7 +168,7 @@ class Sealer:
         return Manifest(
             key=key.key,
             feed=self._feed,
-            writer=self._journal.directory.name,
+            writer=self._sealed.writer,
             minute=segment.minute_ns,
             frames=summary.frames,
             events=summary.events,
@@ -173,15 +179,39 @@ class Sealer:
             first=summary.first,
             last=summary.last,
             gaps=coverage.gaps_between(segment.minute_ns, segment.minute_ns + NS_PER_MINUTE),
+            wanted=coverage.wanted(),
         )
 
+    async def _remember(self) -> None:
+        """Load the state; a chain without a name gets one, on disk before any manifest bears it."""
+        self._sealed = self._load()
+        if not self._sealed.writer:
+            # Earlier releases called every chain of a feed by the feed's name: one that was begun goes on with it.
+            is_old = self._sealed.manifest_sha256 is not None
+            writer = self._journal.directory.name if is_old else new_writer()
+            await self._save(replace(self._sealed, writer=writer))
+
     def _load(self) -> Sealed:
+        """Return what was remembered. Without it a chain of its own begins, under a name of its own.
+
+        What was stored of this directory before is found again by its bytes; those manifests keep the name they have.
+        """
         content = read_file(self._state_path)
-        return Sealed() if content is None else msgspec.json.decode(content, type=Sealed)
+        try:
+            return Sealed() if content is None else msgspec.json.decode(content, type=Sealed)
+        except msgspec.MsgspecError as error:
+            self._log.error("sealed_state_unreadable", path=str(self._state_path), error=str(error))
+            return Sealed()
 
     async def _save(self, sealed: Sealed) -> None:
         await self._journal.blocking(_save_durably, self._state_path, msgspec.json.encode(sealed))
         self._sealed = sealed
+
+
+def new_writer() -> str:
+    """Return a name that no chain has: where it was begun, for people, and a random part, for certain."""
+    host = re.sub(r"[^A-Za-z0-9-]", "-", gethostname())[:HOST_CHARS] or "host"
+    return f"{host}-{token_hex(4)}"
 
 
 def _summarize(path: Path, coverage: Coverage) -> _Summary:

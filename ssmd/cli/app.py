@@ -8,13 +8,14 @@ from typing import Final, NoReturn
 from cyclopts import App, CycloptsError
 
 from ssmd import __version__, log
-from ssmd.cli.commands import client, completion, config, env, feed, symbol
+from ssmd.cli.commands import client, completion, config, env, feed, reprocess, symbol
 from ssmd.cli.commands.cat import cat
 from ssmd.cli.commands.doctor import doctor
 from ssmd.cli.commands.run import run
 from ssmd.cli.commands.simulate import simulate
 from ssmd.cli.commands.sub import sub
 from ssmd.cli.commands.up import up
+from ssmd.cli.commands.verify import verify
 from ssmd.cli.output import help_console
 from ssmd.cli.process import EXIT_INTERRUPTED
 from ssmd.errors import ConfigError, Conflict, Outage, RestartIntensityExceeded, SsmdError
@@ -35,10 +36,11 @@ def application() -> App:
         backend="trio",
         console=help_console(),
     )
-    for noun in (env.app, feed.app, symbol.app, client.app, config.app, completion.app):
+    for noun in (env.app, feed.app, symbol.app, client.app, reprocess.app, config.app, completion.app):
         tree.command(noun)
     for verb in (up, run, sub, cat, doctor):
-        tree.command(verb, help_epilogue="")
+        tree.command(verb, help_epilogue="", version_flags=[])
+    tree.command(verify, help_epilogue="", version_flags=[])  # --version is the normalizer's
     tree.command(simulate, help_flags=[], version_flags=[])  # --help is for the simulator's own parser
     return tree
 

@@ -5,6 +5,7 @@ the same float, so `0.00100000` comes back as `0.001`: the exchange's exact text
 """
 
 import math
+import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -14,7 +15,10 @@ from typing import Any, Final
 import capnp  # noqa: TID251 the one seam to pycapnp
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from ssmd.codec import templates
+from ssmd.codec.templates import Template
 from ssmd.errors import BadRecord
 from ssmd.model import Book, Event, EventType, Level, Quote, Side, Trade, is_symbol, type_of
 
@@ -25,7 +29,7 @@ MAX_TRAVERSAL_WORDS: Final = 2 * 1024 * 1024 // 8
 """Twice what the bus takes as one message (1 MB): a message can never make us read much more than it holds."""
 
 _CAPNP: Final[Any] = capnp  # its names are filled in at run time, so mypy knows none of them
-_UNREADABLE: Final = (_CAPNP.KjException, msgspec.DecodeError, ValueError, OverflowError)
+_UNREADABLE: Final = (_CAPNP.KjException, msgspec.DecodeError, ValueError, OverflowError, struct.error)
 
 _FLOATS: Final = msgspec.json.Decoder(list[float])
 
@@ -148,7 +152,102 @@ def _encode_book(event: Book) -> bytes:
     return _bytes_of(message)
 
 
-_ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {Trade: _encode_trade, Quote: _encode_quote, Book: _encode_book}
+_WRITERS: Final[dict[type, Callable[[Any], bytes]]] = {Trade: _encode_trade, Quote: _encode_quote, Book: _encode_book}
+"""Cap'n Proto's own writer: what a template is made by, and measured against."""
+
+
+def _quick_trade(event: Trade) -> bytes:
+    trade_id = event.trade_id.encode()
+    template = _template((event.symbol, event.conn, event.feed, len(trade_id)), event, _trade_fields)
+    if template is None or len(trade_id) != len(event.trade_id):
+        return _encode_trade(event)
+    price, size = _numbers((event.price, event.size))
+    number = _NUMBER_OF[event.side]
+    identity = (event.timestamp_ns, event.recv_ns, event.seq, event.n)
+    return template.write((price, size, number, trade_id, *identity))
+
+
+def _quick_quote(event: Quote) -> bytes:
+    template = _template((event.symbol, event.conn, event.feed), event, _quote_fields)
+    if template is None:
+        return _encode_quote(event)
+    bid_price, bid_size, ask_price, ask_size = _numbers(
+        (event.bid_price, event.bid_size, event.ask_price, event.ask_size)
+    )
+    identity = (event.timestamp_ns, event.recv_ns, event.seq, event.n)
+    return template.write((bid_price, bid_size, ask_price, ask_size, *identity))
+
+
+def _quick_book(event: Book) -> bytes:
+    levels = (len(event.bids), len(event.asks))
+    template = _template((event.symbol, event.conn, event.feed, *levels), event, _book_fields)
+    if template is None:
+        return _encode_book(event)
+    numbers = _numbers(chain.from_iterable(event.bids + event.asks))
+    if len(numbers) != 2 * sum(levels):
+        raise ValueError(f"{sum(levels)} levels hold {len(numbers)} numbers")
+    return template.write((*numbers, event.timestamp_ns, event.recv_ns, event.seq, event.n))
+
+
+_ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {Trade: _quick_trade, Quote: _quick_quote, Book: _quick_book}
+
+_TEMPLATES: Final[dict[tuple[object, ...], Template | None]] = {}
+_KEPT: Final = 8192
+"""Symbols times connections times numbers of levels; beyond that they are made anew."""
+_MARK: Final = "1.1"
+"""No byte of this number is zero, nor of the next one."""
+_MARK_INT: Final = 0x01010101
+
+Marked = tuple[str, dict[str, object]]
+"""A format, and what to change in a blank event so that the field shows."""
+
+
+def _template(
+    shape: tuple[object, ...], event: Event, fields: Callable[[Any], tuple[Any, list[Marked]]]
+) -> Template | None:
+    key = (type(event), *shape)
+    try:
+        return _TEMPLATES[key]
+    except KeyError:
+        if len(_TEMPLATES) >= _KEPT:
+            _TEMPLATES.clear()
+        made = _TEMPLATES[key] = _make_template(event, fields)
+        return made
+
+
+def _make_template(event: Event, fields: Callable[[Any], tuple[Any, list[Marked]]]) -> Template | None:
+    blank, marked = fields(replace(event, timestamp_ns=0, recv_ns=0, seq=0, n=0))
+    write = _WRITERS[type(event)]
+    marked += [("Q", {name: _MARK_INT << 32 | _MARK_INT}) for name in ("timestamp_ns", "recv_ns", "seq")]
+    marked.append(("I", {"n": _MARK_INT}))
+    return templates.make(
+        write(blank), [templates.Field(kind, write(replace(blank, **change))) for kind, change in marked]
+    )
+
+
+def _trade_fields(event: Trade) -> tuple[Trade, list[Marked]]:
+    size = len(event.trade_id)
+    blank = replace(event, price="0", size="0", side="buy", trade_id="a" * size)
+    numbers: list[Marked] = [("d", {"price": _MARK}), ("d", {"size": _MARK})]
+    return blank, [*numbers, ("H", {"side": "sell"}), (f"{size}s", {"trade_id": "b" * size})]
+
+
+def _quote_fields(event: Quote) -> tuple[Quote, list[Marked]]:
+    names = ("bid_price", "bid_size", "ask_price", "ask_size")
+    return replace(event, **dict.fromkeys(names, "0")), [("d", {name: _MARK}) for name in names]
+
+
+def _book_fields(event: Book) -> tuple[Book, list[Marked]]:
+    def levels(count: int, text: str) -> tuple[Level, ...]:
+        return ((text, text),) * count
+
+    bids, asks = len(event.bids), len(event.asks)
+    blank = replace(event, bids=levels(bids, "0"), asks=levels(asks, "0"))
+    marked: list[Marked] = [
+        (f"{2 * bids}d", {"bids": levels(bids, _MARK)}),
+        (f"{2 * asks}d", {"asks": levels(asks, _MARK)}),
+    ]
+    return blank, marked
 
 
 def _fill_identity(message: Any, event: Event) -> None:

@@ -39,6 +39,7 @@ _FRAME_MEMBER: Final = b',"frame":'
 _TEXT_MEMBER: Final = b',"text":'
 _EVENT_MEMBER: Final = b',"event":"'
 _HEAD: Final = re.compile(rb'\{"recv_ns":([0-9]{1,20}),"conn":"([A-Za-z0-9_-]{1,32})","seq":([0-9]{1,20})(?=,"(\w+)":)')
+_CONN: Final = re.compile(rb'^\{"recv_ns":[0-9]{1,20},"conn":"([A-Za-z0-9_-]{1,32})",', re.MULTILINE)
 
 
 def frame_record(recv_ns: int, conn: str, seq: int, received: str | bytes) -> tuple[Record, bytes]:
@@ -123,6 +124,11 @@ def note_lines(data: bytes) -> Iterator[bytes]:
         hit = data.find(_EVENT_MEMBER, end)
 
 
+def connections(data: bytes) -> set[str]:
+    """Return the connections of whole lines, without reading more than each line's head."""
+    return {found.decode() for found in _CONN.findall(data)}
+
+
 def _line(recv_ns: int, conn: str, seq: int, member: str) -> bytes:
     return f'{{"recv_ns":{recv_ns},"conn":"{_token(conn)}","seq":{seq},{member}}}\n'.encode()
 
@@ -148,7 +154,8 @@ def _record(line: bytes, fields: _Line) -> Record:
     conn = _token(fields.conn)
     frame = bytes(fields.frame)
     if frame:
-        if not line.endswith(_FRAME_MEMBER + frame + b"}\n"):
+        end = _FRAME_MEMBER + frame + b"}"
+        if not (line.endswith(end) or line.endswith(end + b"\n")):  # a tuple of both would copy both  # noqa: PIE810
             frame = _cut_out(line, frame)
         return Record(fields.recv_ns, conn, fields.seq, frame.decode())
     if fields.text is not None:

@@ -110,15 +110,27 @@ def remove_symbol(draft: Draft, feed: str, name: str) -> str:
 
 def set_enabled(draft: Draft, feed: str, *, enabled: bool) -> str:
     word = "enabled" if enabled else "disabled"
-    if not draft.owns((*FEEDS, feed)):
-        feeds = mapping(draft.whole, *FEEDS)
-        known = ", ".join(str(key.value) for key, _ in feeds.items) if feeds else "none"
-        raise ConfigError(f"there is no feed {feed!r}; there are {known}; `ssmd feed add {feed} NAME` makes one")
+    _need_feed(draft, feed)
     now = draft.find((*FEEDS, feed, "enabled"))
     if (plain(now) if now is not None else True) == enabled:
         return f"feed/{feed} unchanged: {word} already"
     draft.set((*FEEDS, feed, "enabled"), enabled)
     return f"feed/{feed} {word}"
+
+
+def set_served(draft: Draft, feed: str, version: str) -> str:
+    """Let readers of a feed use this version of its archive."""
+    _need_feed(draft, feed)
+    if not _set_if_other(draft, (*FEEDS, feed, "serve_version"), version):
+        return f"feed/{feed} unchanged: readers use {version} already"
+    return f"feed/{feed} readers use {version}"
+
+
+def _need_feed(draft: Draft, feed: str) -> None:
+    if not draft.owns((*FEEDS, feed)):
+        feeds = mapping(draft.whole, *FEEDS)
+        known = ", ".join(str(key.value) for key, _ in feeds.items) if feeds else "none"
+        raise ConfigError(f"there is no feed {feed!r}; there are {known}; `ssmd feed add {feed} NAME` makes one")
 
 
 def _names(draft: Draft, feed: str) -> list[str]:

@@ -66,6 +66,14 @@ class FeedEntry(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1
     normalizer: Annotated[Normalizer, Meta(description="What makes the published data; changes at a restart.")] = "v1"
     candidate_normalizer: Annotated[Normalizer, Meta(description="A second version beside it.")] | None = None
+    serve_version: (
+        Annotated[Normalizer, Meta(description="What readers use; else what the normalizer makes.")] | None
+    ) = None
+
+    @property
+    def served(self) -> str:
+        """The version that readers use."""
+        return self.serve_version or self.normalizer
 
     def config(self) -> FeedConfig:
         """Return what the connector and the normalizer of this feed work with."""
@@ -76,6 +84,7 @@ class FeedEntry(Struct, frozen=True, forbid_unknown_fields=True):
             book_interval_ms=self.book_interval_ms,
             normalizer=self.normalizer,
             shards=self.shards,
+            serve_version=self.serve_version or "",
         )
 
 

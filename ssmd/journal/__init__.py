@@ -1,14 +1,29 @@
 """The journal: every received frame on its way to disk before anything interprets it.
 
 One directory per connector holds one plain JSONL segment per minute (and part), the publisher's cursor, the
-decoder's checkpoints and what the sealer has stored. Sessions append, the raw writer writes, readers follow.
+decoder's checkpoints, what came of each segment, and what the sealer has stored. Sessions append, the raw writer
+writes, readers follow.
 """
 
 from ssmd.journal.checkpoints import Checkpoints
 from ssmd.journal.cursor import Cursor
 from ssmd.journal.journal import Journal, JournalLimits
+from ssmd.journal.last_config import LastConfig
 from ssmd.journal.reader import JournalReader
 from ssmd.journal.segments import Position, Segment
 from ssmd.journal.tail import Entry
+from ssmd.journal.tallies import Tallies, TallyName
 
-__all__ = ["Checkpoints", "Cursor", "Entry", "Journal", "JournalLimits", "JournalReader", "Position", "Segment"]
+__all__ = [
+    "Checkpoints",
+    "Cursor",
+    "Entry",
+    "Journal",
+    "JournalLimits",
+    "JournalReader",
+    "LastConfig",
+    "Position",
+    "Segment",
+    "Tallies",
+    "TallyName",
+]

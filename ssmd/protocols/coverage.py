@@ -171,6 +171,13 @@ class Coverage:
         gaps = (Gap(*span, tuple(sorted(symbols))) for span, symbols in found.items())
         return tuple(sorted(gaps, key=_order))
 
+    def wanted(self) -> tuple[str, ...]:
+        """Return the symbols that somebody wants now, whether they are delivered or in an open gap."""
+        symbols = set(self._state.open)
+        for connection in self._state.connections.values():
+            symbols |= connection.wanted
+        return tuple(sorted(symbols))
+
     def forget(self, before_ns: int) -> None:
         """Drop what was closed before a time; open gaps and live connections stay."""
         state = self._state

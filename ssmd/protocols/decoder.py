@@ -317,13 +317,17 @@ class FeedDecoder:
             self._distrust(draft, tracked, reason)
 
 
-VERSIONS: Final[Mapping[str, type[FeedDecoder]]] = {"v1": FeedDecoder}
+Versions = Mapping[str, type[FeedDecoder]]
+
+VERSIONS: Final[Versions] = {"v1": FeedDecoder}
 """The normalizer versions by name. A version, once released, keeps its output for ever."""
 
 
-def decoder(version: str, feed: str, exchange: Exchange, state: bytes | None = None) -> FeedDecoder:
+def decoder(
+    version: str, feed: str, exchange: Exchange, state: bytes | None = None, versions: Versions = VERSIONS
+) -> FeedDecoder:
     """Return a decoder of the named version. Raises ConfigError for a name that does not exist."""
-    made = VERSIONS.get(version)
+    made = versions.get(version)
     if made is None:
-        raise ConfigError(f"normalizer is {version!r}; known are {', '.join(sorted(VERSIONS))}")
+        raise ConfigError(f"normalizer is {version!r}; known are {', '.join(sorted(versions))}")
     return made(feed, exchange, state)

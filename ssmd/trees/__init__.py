@@ -6,7 +6,8 @@ running    one tree in this process, from start to signal
 live       read and change what a running system captures, and ask its connectors
 """
 
-from ssmd.actors.report import ConnectorReport, RefusedConfig, RefusedSymbol
+from ssmd.actors.report import ConnectorReport, RefusedConfig, RefusedSymbol, digest_of
+from ssmd.bus.base import StreamUsage
 from ssmd.bus.server import find_nats_server
 from ssmd.run_files import (
     Endpoints,
@@ -34,6 +35,7 @@ __all__ = [
     "RefusedSymbol",
     "RoleName",
     "RoleSpec",
+    "StreamUsage",
     "System",
     "UpSpec",
     "Waited",
@@ -42,6 +44,7 @@ __all__ = [
     "archiver",
     "claim",
     "connector",
+    "digest_of",
     "feed_entry",
     "find_nats_server",
     "keep_apart",

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ssmd.actors import report as status
 from ssmd.actors.report import ConnectorReport, digest_of, encode_config, reports_of, value_digest
 from ssmd.actors.symbol_watcher import BUCKET, config_key, parse_config
-from ssmd.bus.base import Bus, BusUsage, KvEntry
+from ssmd.bus.base import Bus, KvEntry, StreamUsage
 from ssmd.bus.link import NatsOptions
 from ssmd.bus.nats import NatsDialer
 from ssmd.clock import NS_PER_S, NowNs, now_ns
@@ -103,9 +103,9 @@ class LiveLink:
         except AlreadyStored as error:
             raise _conflict(environment, feed, expected_revision) from error
 
-    async def usage(self) -> BusUsage:
-        """Return how full the bus is."""
-        return await self._bus.usage()
+    async def usage(self, stream: str) -> StreamUsage | None:
+        """Return how full a stream is, None when there is no such stream."""
+        return await self._bus.usage(stream)
 
     # what runs -----------------------------------------------------------------------------------------------
 
@@ -207,6 +207,8 @@ class _Goal:
     def _judge_symbols(self, report: ConnectorReport) -> Waited:
         if late := sorted(self._symbols.intersection(report.pending)):
             return Waited(report, "behind", f"waits for the exchange to confirm {_listed(late)}")
+        if report.leaving:
+            return Waited(report, "behind", f"waits for the exchange to end {_listed(report.leaving)}")
         no = [f"{one.symbol} ({one.reason})" for one in report.refused if one.symbol in self._symbols]
         return Waited(report, "running", f"the exchange refuses {_listed(no)}" if no else "")
 

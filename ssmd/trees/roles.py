@@ -27,6 +27,7 @@ from ssmd.actors.seeder import ConfigSeeder
 from ssmd.actors.session import Place, Session, SessionLinks
 from ssmd.actors.standing import Standing
 from ssmd.actors.status_reporter import StatusReporter
+from ssmd.actors.sweeper import Retention, Sweeper
 from ssmd.actors.symbol_watcher import SymbolWatcher, WatchedFeed, config_key
 from ssmd.actors.transport import Transport, WebSocketTransport
 from ssmd.bus.base import BusDialer, StreamSpec
@@ -35,7 +36,7 @@ from ssmd.clock import NowNs, now_ns
 from ssmd.environment.check import check_feed
 from ssmd.environment.spec import Environment, FeedEntry
 from ssmd.errors import ConfigError
-from ssmd.journal import Checkpoints, Cursor, Journal, JournalLimits
+from ssmd.journal import Checkpoints, Cursor, Journal, JournalLimits, LastConfig
 from ssmd.journal.recovery import end_orphans
 from ssmd.log import get_logger
 from ssmd.protocols import exchange
@@ -44,7 +45,6 @@ from ssmd.protocols.decoder import VERSIONS, Desync, decoder
 from ssmd.records import FeedConfig
 from ssmd.settings import Settings, parse_size
 from ssmd.store.base import Store
-from ssmd.store.objects import local_store
 from ssmd.supervisor import (
     Backoff,
     Cell,
@@ -61,6 +61,7 @@ from ssmd.supervisor import (
 )
 from ssmd.trees.role_spec import RoleSpec
 from ssmd.trees.running import run_tree
+from ssmd.trees.storage import open_store
 
 T = TypeVar("T")
 
@@ -89,8 +90,8 @@ class World:
 
 
 def local_world(spec: RoleSpec) -> World:
-    """Return the real world of one machine: NATS at its URL, the store as a directory."""
-    return World(NatsDialer(spec.nats_url), local_store(spec.data_path))
+    """Return the real world of a role: NATS at its URL, the store that its settings name. Raises ConfigError."""
+    return World(NatsDialer(spec.nats_url), open_store(spec.environment, spec.settings, spec.data_path))
 
 
 def observe(change: ChildChanged) -> None:
@@ -98,7 +99,8 @@ def observe(change: ChildChanged) -> None:
     log = get_logger(actor=f"{change.supervisor}/{change.child}")
     if change.state is ChildState.BACKOFF:
         metrics.RESTARTS.labels(change.child, type(change.cause).__name__).inc()
-        log.warning("actor_restarts", error=change.error, retry_in_s=change.retry_in_s, restarts=change.restarts)
+        tell = log.error if isinstance(change.cause, ConfigError) else log.warning  # a refused key: a person must act
+        tell("actor_restarts", error=change.error, retry_in_s=change.retry_in_s, restarts=change.restarts)
     elif change.state is ChildState.FAILED:
         log.error("actor_failed", error=change.error, exc_info=change.cause)
     else:
@@ -158,8 +160,9 @@ class Connector:
         gauge(self.outbox)
         for wishes in self.wishes:
             gauge(wishes)
-        self.config: Cell[FeedConfig] = Cell(entry.config())
-        self.standing = Standing(entry.config(), world.now)
+        self.last_config = LastConfig(directory, entry.config())
+        self.config: Cell[FeedConfig] = Cell(self.last_config.load())
+        self.standing = Standing(self.config.get(), world.now)
         self.identity = identity(spec, world.now())
         limits_of = self.exchange.limits
         self.budget = ConnectBudget(limits_of.connects_per_window, limits_of.connect_window_s)
@@ -201,7 +204,10 @@ class Connector:
 
     def _symbol_watcher(self) -> SymbolWatcher:
         feed = WatchedFeed(self.spec.feed, config_key(self.spec.environment.name, self.spec.feed), VERSIONS)
-        return SymbolWatcher(feed, self.world.dialer, self.config, self.standing)
+        return SymbolWatcher(feed, self.world.dialer, self.config, self.standing, self._keep_config)
+
+    async def _keep_config(self, config: FeedConfig) -> None:
+        await self.journal.blocking(self.last_config.save, config)
 
     def _status_reporter(self) -> StatusReporter:
         return StatusReporter(self.identity, self.world.dialer, self.standing, self.world.now)
@@ -239,12 +245,19 @@ def connector(spec: RoleSpec, world: World, board: HealthBoard) -> Sequence[Chil
 
 
 def archiver(spec: RoleSpec, world: World, board: HealthBoard) -> Sequence[ChildSpec]:
-    """Return a batcher for each feed (or the one asked for)."""
+    """Return a batcher for each feed (or the one asked for), and what deletes old objects."""
     feeds = (spec.feed,) if spec.feed else tuple(spec.environment.spec.feeds)
-    return [
+    batchers = [
         ChildSpec(f"batcher-{feed}", partial(_batcher, feed, spec, world, board), BUS_BACKOFF, drain_within_s=20)
         for feed in feeds
     ]
+    return [ChildSpec("sweeper", partial(_sweeper, spec, world), STORE_BACKOFF, drain_within_s=15), *batchers]
+
+
+def _sweeper(spec: RoleSpec, world: World) -> Sweeper:
+    storage = spec.environment.spec.storage
+    retention = Retention(storage.raw.retention_days, storage.normalized.retention_days, spec.feed)
+    return Sweeper(retention, world.store, world.now)
 
 
 def _batcher(feed: str, spec: RoleSpec, world: World, board: HealthBoard) -> Batcher:

@@ -20,6 +20,7 @@ from ssmd.actors.seeder import ConfigSeeder
 from ssmd.bus.nats import NatsDialer
 from ssmd.bus.server import ServerSettings, server_argv, wait_ready
 from ssmd.environment.spec import Environment
+from ssmd.errors import ExchangeDown
 from ssmd.protocols import EXCHANGES
 from ssmd.run_files import Endpoints, run_dir, wait_for_run_file, write_run_file
 from ssmd.settings import ExchangeSettings, NatsSettings, Settings, environment_variables, parse_size
@@ -37,6 +38,7 @@ from ssmd.supervisor import (
 )
 from ssmd.trees.role_spec import RoleName, RoleSpec
 from ssmd.trees.roles import BUS_BACKOFF, feed_entry, observe, stream_spec
+from ssmd.trees.storage import bucket_stores
 
 GIVE_UP: Final = Intensity(restarts=10, within_s=60)
 """With the backoff below, a process that cannot live is given up within a minute."""
@@ -70,6 +72,8 @@ class System:
         self.pids: dict[str, int] = {"up": os.getpid()}
         self._run_dir = run_dir(spec.data_dir)
         self._is_published = False
+        if spec.settings.storage.endpoint:
+            bucket_stores(spec.environment, spec.settings)  # a wrong setting is told here, not by each role
         self.withdraw()
 
     def tree(self) -> Supervisor:
@@ -189,10 +193,15 @@ class System:
         write_run_file(self._run_dir / "processes.json", self.pids)
 
     def _settings(self, feed: str) -> Settings:
-        """Return the settings as a child needs them: with the bus and the exchange that run here."""
+        """Return the settings as a child needs them: with the bus and the exchange that run here.
+
+        Raises ExchangeDown in a demo whose simulated exchange is not up: without an address the real one would be meant.
+        """
         settings = replace(self.spec.settings, nats=NatsSettings(self.nats_url, self.spec.settings.nats.stream))
         if self.spec.simulator is None or not feed:
             return settings
+        if not self.exchange_url:
+            raise ExchangeDown("simulator", "the simulated exchange is not up yet")
         return replace(settings, **{feed: ExchangeSettings(ws_url=self.exchange_url)})
 
 
@@ -211,6 +220,7 @@ def role_argv(spec_file: Path) -> tuple[str, ...]:
 def write_role_spec(directory: Path, spec: RoleSpec) -> Path:
     """Write what the role process will read, and return where."""
     path = directory / f"{spec.title.replace(':', '-')}.spec.json"
+    path.unlink(missing_ok=True)
+    path.touch(0o600)  # it holds the store's secret: nobody else may read it, not for a moment
     path.write_bytes(msgspec.json.encode(spec))
-    path.chmod(0o600)
     return path

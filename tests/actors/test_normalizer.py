@@ -179,6 +179,21 @@ async def test_drain_takes_what_the_journal_holds_and_closes_the_outbox(rig, aut
         await rig.outbox.room()
 
 
+async def test_a_drain_that_comes_while_a_segment_is_handed_over_is_not_missed(rig, autojump_clock):
+    """Mutant: wait for records without looking again; nothing more comes, so it waits until it is cancelled."""
+    await rig.journal.write_pending()
+    normalizer = rig.normalizer()
+    hand_over = normalizer._hand_over_closed
+
+    async def drained_meanwhile() -> None:
+        await hand_over()
+        normalizer.drain()
+
+    normalizer._hand_over_closed = drained_meanwhile
+    with trio.fail_after(5):
+        await normalizer.run()
+
+
 async def test_a_full_outbox_holds_the_normalizer_not_the_journal(rig, autojump_clock):
     rig.outbox = Mailbox("publisher", 1, Overflow.BLOCK)
     for trade_id in range(1500):

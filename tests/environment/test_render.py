@@ -162,7 +162,14 @@ def test_a_limit_of_the_stream_reaches_whoever_writes_it_and_nats_only_when_its_
 def test_hot_is_what_the_symbol_watcher_takes():
     before = FeedConfig(symbols=())
     others = replace(
-        before, symbols=(BTC,), enabled=False, book_depth=25, book_interval_ms=0, normalizer="v2", shards=2
+        before,
+        symbols=(BTC,),
+        enabled=False,
+        book_depth=25,
+        book_interval_ms=0,
+        normalizer="v2",
+        shards=2,
+        serve_version="v2",
     )
     fields = set(FeedConfig.__struct_fields__) - {"revision"}
     assert not [field for field in fields if getattr(others, field) == getattr(before, field)]  # a new one belongs here

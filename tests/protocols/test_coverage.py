@@ -333,3 +333,15 @@ def test_what_stops_being_live_is_in_a_gap_unless_it_is_no_longer_wanted(records
 
 def live_in(coverage: Coverage) -> set[str]:
     return {symbol for connection in coverage._state.connections.values() for symbol in connection.live}
+
+
+def test_what_is_wanted_is_what_connections_capture_and_what_open_gaps_miss() -> None:
+    story = live_story("A", "B")
+    assert story.coverage.wanted() == ("A", "B")
+    story.at(200, "a", Disconnected("reset", "", 190))
+    assert story.coverage.wanted() == ("A", "B")
+    assert Coverage(story.coverage.state()).wanted() == ("A", "B")
+    story.at(300, "b", after("a", 200), wants("B"))
+    assert story.coverage.wanted() == ("B",)
+    story.at(400, "b", wants(enabled=False))
+    assert story.coverage.wanted() == ()

@@ -6,7 +6,9 @@ from cyclopts import App, Parameter
 
 from ssmd.cli.options import DEFAULT_ENV, Asking, Env, Output
 
-app = App(name="client", help="Who may read what.", help_epilogue="Example: ssmd client list --env prod")
+app = App(
+    name="client", version_flags=[], help="Who may read what.", help_epilogue="Example: ssmd client list --env prod"
+)
 
 ClientId = Annotated[str, Parameter(name="ID", help="The client: letters, digits, _ and -.")]
 

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 app = App(
     name="completion",
+    version_flags=[],
     help="Completion of commands and options for bash, zsh and fish.",
     help_epilogue="Example: ssmd completion show bash",
 )

@@ -8,6 +8,7 @@ from ssmd.cli.options import Config, Output
 
 app = App(
     name="config",
+    version_flags=[],
     help="The settings in force, and where each comes from.",
     help_epilogue="Example: ssmd config show --origin",
 )

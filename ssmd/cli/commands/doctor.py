@@ -16,7 +16,9 @@ async def doctor(
 ) -> int:
     """Check this machine, the settings and everything that ssmd is connected to; each line with a fix. Exit code 1 on fail.
 
-    Example: ssmd doctor --env demo
+    Checks: settings, python, environment, disk, store, nats, exchange.
+
+    Example: ssmd doctor --env demo --only python,disk,nats
     """
     from ssmd.cli.diagnosis import diagnose
 

@@ -9,6 +9,7 @@ from ssmd.cli.options import Asking, Config, Going, Output, Where
 
 app = App(
     name="env",
+    version_flags=[],
     help="Environments: create, validate, compare, promote, apply.",
     help_epilogue="Example: ssmd env validate dev",
 )

@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from ssmd.cli.options import DEFAULT_ENV, Asking, Env, Going, Output
+from ssmd.cli.options import DEFAULT_ENV, Asking, Env, Going, Output, Where
 
 app = App(
     name="feed",
+    version_flags=[],
     help="The exchanges of an environment and what is captured from them.",
     help_epilogue="Example: ssmd feed list --env dev",
 )
@@ -35,7 +36,9 @@ async def add(  # noqa: PLR0913  # a command's options are its parameters
     names: Names,
     /,
     *,
-    depth: Annotated[Literal["l1", "l2"] | None, Parameter(help="l1: trades and quotes; l2: books too.")] = None,
+    depth: Annotated[
+        Literal["l1", "l2"] | None, Parameter(help="l1 (of a new symbol): trades and quotes; l2: books too.")
+    ] = None,
     internal: Annotated[str | None, Parameter(help="What we call it; else its letters and digits, AVAXUSD.")] = None,
     env: Env = DEFAULT_ENV,
     asking: Asking = Asking(),  # noqa: B008  # frozen
@@ -103,3 +106,42 @@ async def disable(
     from ssmd.cli.feeds import switch
 
     return await switch(env, feed, asking, going, enabled=False)
+
+
+@app.command(help_epilogue="")
+async def gaps(  # noqa: PLR0913  # a command's options are its parameters
+    feed: FeedName,
+    /,
+    *,
+    last: Annotated[str, Parameter(help="How far back, such as 24h; up to --end, or up to now.")] = "24h",
+    start: Annotated[str, Parameter(help="Instead: from when, a date or a time such as 2025-12-01T14:00Z.")] = "",
+    end: Annotated[str, Parameter(help="A date: that day too. Or a time: up to it. Else up to now.")] = "",
+    env: Env = DEFAULT_ENV,
+    where: Where = Where(),  # noqa: B008  # frozen
+    output: Output = "table",
+) -> int:
+    """List when frames may be missing, and why; exit code 1 while a gap is open.
+
+    Example: ssmd feed gaps kraken --last 1h --env demo
+    """
+    from ssmd.cli.ledger import Times, show_gaps
+
+    return await show_gaps(feed, Times(last, start, end), env, where, output)
+
+
+@app.command(help_epilogue="")
+async def status(
+    feed: Annotated[str, Parameter(name="FEED", help="The exchange; else every one of the environment.")] = "",
+    /,
+    *,
+    env: Env = DEFAULT_ENV,
+    where: Where = Where(),  # noqa: B008  # frozen
+    output: Output = "table",
+) -> int:
+    """Show each symbol: what is captured now, what is archived, what was missing within a day. 1 while a gap is open.
+
+    Example: ssmd feed status kraken --env demo
+    """
+    from ssmd.cli.ledger import show_feed_status
+
+    return await show_feed_status(feed, env, where, output)

@@ -8,6 +8,7 @@ from ssmd.cli.options import DEFAULT_ENV, Asking, Config, Env, Feed, Going, Outp
 
 app = App(
     name="symbol",
+    version_flags=[],
     help="What the exchange's names are called here.",
     help_epilogue="Example: ssmd symbol list --env dev",
 )
@@ -20,7 +21,9 @@ async def map_(  # noqa: PLR0913  # a command's options are its parameters
     /,
     *,
     feed: Feed = "",
-    depth: Annotated[Literal["l1", "l2"] | None, Parameter(help="l1: trades and quotes; l2: books too.")] = None,
+    depth: Annotated[
+        Literal["l1", "l2"] | None, Parameter(help="l1 (of a new symbol): trades and quotes; l2: books too.")
+    ] = None,
     env: Env = DEFAULT_ENV,
     asking: Asking = Asking(),  # noqa: B008  # frozen
     going: Going = Going(),  # noqa: B008  # frozen

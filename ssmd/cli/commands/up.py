@@ -14,7 +14,7 @@ async def up(  # noqa: PLR0913  # a command's options are its parameters
     data_dir: DataDir = DEFAULT_DATA_DIR,
     duration: Annotated[str | None, Parameter(help="Stop by itself after this time, such as 30s.")] = None,
     nats_port: Annotated[int, Parameter(help="Port of the embedded NATS server; 0 takes any free one.")] = 0,
-    simulate: Annotated[str, Parameter(help="Further words for the simulated exchange, such as '--rate 500'.")] = "",
+    simulate: Annotated[str, Parameter(help="Further words for the simulator: --simulate='--rate 500'.")] = "",
     config: Config = None,
 ) -> int:
     """Run the whole system: NATS, capture, archive, each a supervised process, until Ctrl-C.

@@ -1,0 +1,104 @@
+"""Write a minute's objects: each is created, or is there already and holds the same events."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+import trio
+from msgspec import Struct
+
+from ssmd.codec.packing import Item, Series, pack, unpack
+from ssmd.errors import AlreadyStored, BadRecord
+from ssmd.model import Event, message_id
+from ssmd.protocols.quality import Source
+from ssmd.reprocess.minute import MinuteRun
+from ssmd.reprocess.report import Problem, Stored
+from ssmd.store.base import Store
+from ssmd.store.keys import NormalizedKey
+
+WRITES_AT_ONCE: Final = 6
+"""Fewer than the store's own limit, so that the next minute can be read meanwhile."""
+
+
+class Target(Struct, frozen=True):
+    """Where to. source: who writes. is_dry: compare with what is there, write nothing."""
+
+    version: str
+    feed: str
+    source: Source
+    is_dry: bool = False
+
+
+async def write_minute(store: Store, target: Target, minute_ns: int, run: MinuteRun) -> tuple[Stored, ...]:
+    """Store every series of the minute; return what is stored now. What differs from ours becomes a problem of the run."""
+    stored: list[Stored] = []
+    waiting = run.series()
+
+    async def write_next() -> None:
+        for series, items in waiting:  # shared: each series goes to one writer
+            key = NormalizedKey(target.version, target.feed, series.type, series.symbol, minute_ns)
+            body = pack(items)
+            try:
+                stored.extend(await _write(store, key, (series, items, body), is_dry=target.is_dry))
+            except AlreadyStored as conflict:
+                run.problems.append(Problem(key.key, "conflict", str(conflict)))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(WRITES_AT_ONCE):
+            nursery.start_soon(write_next)
+    return tuple(sorted(stored, key=lambda each: each.key))
+
+
+async def _write(
+    store: Store, key: NormalizedKey, content: tuple[Series, Sequence[Item], bytes], *, is_dry: bool
+) -> list[Stored]:
+    series, items, body = content
+    if not await _is_new_or_equal(store, key, body, is_dry=is_dry):
+        return await _compare(store, key, items)
+    return [Stored(key.key, series.type, series.symbol, len(items), sha256(body).hexdigest())]
+
+
+async def _is_new_or_equal(store: Store, key: NormalizedKey, body: bytes, *, is_dry: bool) -> bool:
+    if is_dry:
+        return await store.read(key.key) in (None, body)
+    try:
+        await store.create(key.key, body)
+    except AlreadyStored:
+        return False
+    return True
+
+
+async def _compare(store: Store, key: NormalizedKey, items: Sequence[Item]) -> list[Stored]:
+    """Return the parts that together hold exactly our events. Raises AlreadyStored with the first difference."""
+    parts: list[Stored] = []
+    theirs: list[Event] = []
+    for meta in await store.list(key.minute_prefix):
+        body = await store.read(meta.key) or b""
+        try:
+            events = unpack(key.type, body)
+        except BadRecord as error:
+            raise AlreadyStored(f"{meta.key} cannot be read: {error}") from error
+        theirs += events
+        parts.append(Stored(meta.key, key.type, key.symbol, len(events), sha256(body).hexdigest()))
+    ours = unpack(key.type, pack(items))
+    difference = first_difference(sorted(theirs, key=_place), ours)
+    if difference:
+        raise AlreadyStored(f"it holds other events: {difference}")
+    return parts
+
+
+def first_difference(theirs: Sequence[Event], ours: Sequence[Event]) -> str:
+    """Return in words where two sorted sequences differ first; nothing where they are equal."""
+    for there, here in zip(theirs, ours, strict=False):
+        if _place(there) != _place(here):
+            is_theirs = _place(there) < _place(here)
+            return f"only the stored one has {message_id(there)}" if is_theirs else f"it lacks {message_id(here)}"
+        if there != here:
+            return f"{message_id(here)} is {there}, ours is {here}"
+    if len(theirs) > len(ours):
+        return f"only the stored one has {message_id(theirs[len(ours)])}"
+    return f"it lacks {message_id(ours[len(theirs)])}" if len(ours) > len(theirs) else ""
+
+
+def _place(event: Event) -> tuple[int, str, int, int]:
+    return event.recv_ns, event.conn, event.seq, event.n
