@@ -53,6 +53,7 @@ class ConnectorReport(Struct, frozen=True):
     digest: of that configuration, see `digest_of`; together they name it even when the bucket was made again.
     enabled: false also when the configuration in force says so, and then nothing is connected.
     live, pending, refused: our symbols, each in one of them. Pending: not (yet) acknowledged by the exchange.
+    leaving: what is not wanted any more, while the exchange has not confirmed the end of it.
     refused_config: the newest live copy if it was refused; gone as soon as a good one was taken.
     """
 
@@ -68,6 +69,7 @@ class ConnectorReport(Struct, frozen=True):
     live: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     refused: tuple[RefusedSymbol, ...] = ()
+    leaving: tuple[str, ...] = ()
     refused_config: RefusedConfig | None = None
 
     def is_silent(self, now_ns: int) -> bool:

@@ -1,5 +1,6 @@
 """One connection to an exchange: connect, subscribe, keep alive, note what happens, hand every frame to the journal."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ from ssmd.clock import NS_PER_S
 from ssmd.errors import ExchangeDown
 from ssmd.journal import Journal
 from ssmd.log import get_logger
-from ssmd.protocols.base import Control, Exchange, Pong, Rejected, SystemStatus
+from ssmd.protocols.base import Control, Exchange, Pong, SystemStatus
 from ssmd.protocols.decoder import Desync
 from ssmd.protocols.sharding import share_of
 from ssmd.protocols.subscriptions import BecameLive, Change, Reasked, Subscriptions, WasRefused
@@ -26,6 +27,8 @@ from ssmd.supervisor import Cell, HealthBoard, Mailbox
 READ_DESYNCS: Final = 64
 SYMBOL_STATES: Final = ("live", "pending", "refused")
 NOT_WANTED: Final = "not_wanted"
+SHOW_EVERY_S: Final = 0.1
+"""It costs as much as there are symbols, and after a connect every acknowledgement would be worth it."""
 
 
 class SessionLinks(Struct, frozen=True):
@@ -67,6 +70,9 @@ class Session:
         self._config = FeedConfig(symbols=())
         self._symbols: dict[str, str] = {}
         """Our symbols by the exchange's names."""
+        self._ever: dict[str, str] = {}
+        """The same, with those that were wanted once on this connection."""
+        self._is_shown, self._show_at_s = False, -math.inf
         self._connected_ns = 0
         self._last_frame_s = 0.0
         self._wake = trio.Event()
@@ -135,6 +141,7 @@ class Session:
         link.last_ns = self._connected_ns
         self._last_frame_s = trio.current_time()
         self._subscriptions = Subscriptions(self._exchange)
+        self._ever = {}
         self._apply(self._links.config.version, self._links.config.get())
         self._log.info("session_open", url=self._place.url, after=link.after and link.after.conn)
 
@@ -176,9 +183,7 @@ class Session:
             if not control.open:
                 self._links.budget.hold(self._exchange.limits.after_maintenance_s)
         elif not isinstance(control, Pong):
-            changes = self._subscriptions.receive(control, trio.current_time())
-            if changes or isinstance(control, Rejected):  # thousands of other answers move no symbol
-                self._apply_changes(changes)
+            self._apply_changes(self._subscriptions.receive(control, trio.current_time()))
             self._wake.set()
 
     def _apply_changes(self, changes: Sequence[Change]) -> None:
@@ -193,15 +198,24 @@ class Session:
                 symbol = self._symbols_of((change.name,))[0]
                 self._note(Refused(symbol, change.channel, change.reason))
                 self._log.warning("symbol_refused", symbol=symbol, channel=change.channel, reason=change.reason)
-        self._show()
+        self._is_shown = False  # a burst of thousands of answers is shown once, by whoever sends next
+
+    def _show_in_time(self) -> float:
+        """Tell how the symbols stand if that may have moved, but not too often; return when to come again."""
+        now_s = trio.current_time()
+        if not self._is_shown and now_s >= self._show_at_s:
+            self._show()
+            self._is_shown, self._show_at_s = True, now_s + SHOW_EVERY_S
+        return math.inf if self._is_shown else self._show_at_s
 
     def _show(self) -> None:
-        """Tell how the symbols stand. Not for each frame: only what the exchange answers and what is wanted moves it."""
         states = self._subscriptions
         live, pending = self._symbols_of(states.live), self._symbols_of(states.pending)
         refused = tuple(refused_symbol(self._symbols.get(one.name, one.name), one.reason) for one in states.refused)
+        leaving = tuple(self._ever.get(name, name) for name in states.leaving)
         self._show_symbols(len(live), len(pending), len(refused))
-        self._links.standing.tell(self._place.slot, SlotState(self._version, self._in_force, live, pending, refused))
+        state = SlotState(self._version, self._in_force, live, pending, refused, leaving)
+        self._links.standing.tell(self._place.slot, state)
 
     def _show_symbols(self, *counts: int) -> None:
         """Show how many symbols are live, pending and refused here; other sessions of the feed add theirs."""
@@ -226,6 +240,7 @@ class Session:
         known = self._symbols
         self._version, self._in_force, self._config = version, config, self._wanted(config)
         self._symbols = {entry.name: entry.symbol for entry in self._config.symbols}
+        self._ever |= self._symbols
         self._note(Configured(self._config))
         self._apply_changes(self._subscriptions.want(self._config, trio.current_time()))
         self._note_renamed(known)
@@ -274,6 +289,7 @@ class Session:
         while True:
             now_s = trio.current_time()
             texts = list(self._subscriptions.due(now_s))
+            self._is_shown &= not texts
             if now_s >= ping_s:
                 ping_s, req_id = now_s + interval_s, req_id + 1
                 texts += filter(None, [self._exchange.ping(req_id)])
@@ -285,7 +301,7 @@ class Session:
                 raise
             if self._subscriptions.stuck:
                 self._fail(ExchangeDown("no_ack", "no subscription was acknowledged"))
-            await self._sleep_until(min(ping_s, self._subscriptions.next_due_s()))
+            await self._sleep_until(min(ping_s, self._subscriptions.next_due_s(), self._show_in_time()))
 
     async def _sleep_until(self, due_s: float) -> None:
         with trio.move_on_at(due_s):

@@ -23,6 +23,7 @@ class SlotState(Struct, frozen=True):
     live: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     refused: tuple[RefusedSymbol, ...] = ()
+    leaving: tuple[str, ...] = ()
 
 
 class Stand(Struct, frozen=True):
@@ -70,4 +71,4 @@ class Standing:
 
 def _waiting(state: SlotState, slot: int) -> SlotState:
     wanted = tuple(spec.symbol for spec in share_of(state.config, slot).symbols)
-    return replace(state, live=(), pending=wanted, refused=())
+    return replace(state, live=(), pending=wanted, refused=(), leaving=())

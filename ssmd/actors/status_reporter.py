@@ -75,5 +75,6 @@ class StatusReporter:
             live=tuple(sorted(symbol for slot in stand.slots for symbol in slot.live)),
             pending=tuple(sorted(symbol for slot in stand.slots for symbol in slot.pending)),
             refused=tuple(refused for slot in stand.slots for refused in slot.refused),
+            leaving=tuple(sorted(symbol for slot in stand.slots for symbol in slot.leaving)),
             refused_config=stand.refused_config,
         )

@@ -1,6 +1,6 @@
 """Follow the live copy of a feed's configuration on the bus; a bad value is refused and the last good one stays."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 import msgspec
@@ -48,10 +48,25 @@ class WatchedFeed(Struct, frozen=True):
     normalizers: Collection[str]
 
 
-class SymbolWatcher:
-    """Puts every good value into the cell. While the bus is away the last good value stays in force."""
+Keep = Callable[[FeedConfig], Awaitable[None]]
 
-    def __init__(self, feed: WatchedFeed, dialer: BusDialer, config: Cell[FeedConfig], standing: Standing) -> None:
+
+class SymbolWatcher:
+    """Puts every good value into the cell, and has it kept for the next start of the process (`keep`).
+
+    While the bus is away the last good value stays in force.
+    """
+
+    def __init__(
+        self,
+        feed: WatchedFeed,
+        dialer: BusDialer,
+        config: Cell[FeedConfig],
+        standing: Standing,
+        keep: Keep | None = None,
+    ) -> None:
+        self._keep = keep
+        self._kept: FeedConfig | None = None
         self._feed = feed
         self._dialer = dialer
         self._config = config
@@ -67,12 +82,19 @@ class SymbolWatcher:
         with self._scope:
             async with self._dialer.connect() as bus, bus.kv_watch(BUCKET, self._feed.key) as entries:
                 async for entry in entries:
-                    self._take(entry)
+                    if self._take(entry):
+                        await self._have_kept(self._config.get())
 
     def drain(self) -> None:
         self._scope.cancel()
 
-    def _take(self, entry: KvEntry) -> None:
+    async def _have_kept(self, config: FeedConfig) -> None:
+        if self._keep is not None and config != self._kept:
+            await self._keep(config)
+            self._kept = config
+
+    def _take(self, entry: KvEntry) -> bool:
+        """Put a good value into the cell; tell whether it was one."""
         last = self._config.get()
         try:
             self._check_order(entry)
@@ -80,11 +102,12 @@ class SymbolWatcher:
             _check_successor(last, config)
         except ConfigError as error:
             self._refuse(entry, for_people(str(error)))
-            return
+            return False
         if config != last:
             self._config.set(config)
             self._log.info("config_taken", revision=config.revision, symbols=len(config.symbols))
         self._standing.accept()
+        return True
 
     def _check_order(self, entry: KvEntry) -> None:
         if entry.revision < self._newest:

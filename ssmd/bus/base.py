@@ -59,12 +59,12 @@ class KvEntry(Struct, frozen=True):
     revision: int
 
 
-class BusUsage(Struct, frozen=True):
-    """What the bus stores and may store, in bytes on disk. limit_bytes: 0 when the server does not say."""
+class StreamUsage(Struct, frozen=True):
+    """How full a stream is. limit_bytes: 0 when it has none."""
 
     stored_bytes: int
     limit_bytes: int
-    streams: int
+    messages: int
 
 
 class Consumer(Protocol):
@@ -100,7 +100,9 @@ class Bus(Protocol):
         """
         ...
 
-    async def usage(self) -> BusUsage: ...
+    async def usage(self, stream: str) -> StreamUsage | None:
+        """Return how full a stream is, None when there is no such stream."""
+        ...
 
     def consume(
         self, stream: str, durable: str, subject: str, max_ack_pending: int = 1_000_000

@@ -11,7 +11,7 @@ from typing import Self
 
 import trio
 
-from ssmd.bus.base import BucketSpec, Bus, BusUsage, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec
+from ssmd.bus.base import BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec, StreamUsage
 from ssmd.bus.memory_store import MemoryBucket, MemoryStream, matches
 from ssmd.bus.names import OutgoingCheck, check_filter, check_key, check_token, check_value
 from ssmd.errors import AlreadyStored, BusDown
@@ -178,10 +178,10 @@ class MemoryBus:
         bucket = self.broker.buckets.setdefault(spec.name, MemoryBucket(spec))
         bucket.spec = BucketSpec(spec.name, spec.max_age_s, bucket.spec.in_memory)
 
-    async def usage(self) -> BusUsage:
+    async def usage(self, stream: str) -> StreamUsage | None:
         await self.turn()
-        streams = self.broker.streams.values()
-        return BusUsage(sum(stream.stored_bytes for stream in streams), 0, len(streams))
+        found = self.broker.streams.get(stream)
+        return None if found is None else StreamUsage(found.stored_bytes, found.spec.max_bytes, found.messages)
 
     async def kv_get(self, bucket: str, key: str) -> KvEntry | None:
         check_key(bucket, key)

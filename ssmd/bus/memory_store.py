@@ -43,6 +43,10 @@ class MemoryStream:
     def stored_bytes(self) -> int:
         return self._bytes
 
+    @property
+    def messages(self) -> int:
+        return len(self._messages)
+
     def takes(self, subject: str) -> bool:
         return any(matches(pattern, subject) for pattern in self.spec.subjects)
 

@@ -12,7 +12,7 @@ import trio
 from nats.aio.msg import Msg  # noqa: TID251 (the bus's driver)
 
 from ssmd.bus import buckets, streams
-from ssmd.bus.base import BucketSpec, Bus, BusUsage, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec
+from ssmd.bus.base import BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec, StreamUsage
 from ssmd.bus.island import Island, open_island
 from ssmd.bus.link import Link, NatsOptions, check_url
 from ssmd.bus.names import OutgoingCheck, check_filter, check_key, check_token, check_value
@@ -26,6 +26,7 @@ LEAVE_WITHIN_S: Final = 2.0
 WATCH_STEP_S: Final = 60.0
 WATCH_BATCH: Final = 16
 LIST_STEP_S: Final = 1.0
+LIST_TRIES: Final = 3
 LIST_BATCH: Final = 256
 
 
@@ -67,8 +68,9 @@ class NatsBus:
             check_filter(subject)
         await self._island.run(partial(streams.ensure_stream, self._link, spec))
 
-    async def usage(self) -> BusUsage:
-        return await self._island.run(partial(streams.usage, self._link))
+    async def usage(self, stream: str) -> StreamUsage | None:
+        check_token(stream, "stream")
+        return await self._island.run(partial(streams.usage, self._link, stream))
 
     async def publish(self, batch: Sequence[Outgoing]) -> Published:
         self._outgoing.check(batch)
@@ -104,18 +106,27 @@ class NatsBus:
     async def kv_list(self, bucket: str, pattern: str) -> Sequence[KvEntry]:
         check_token(bucket, "bucket")
         check_filter(pattern)
+        for _ in range(LIST_TRIES):
+            found = await self._list_whole(bucket, pattern)
+            if found is not None:
+                return [entry for _, entry in sorted(found.items()) if entry.value is not None]
+        raise BusDown(f"list {bucket}/{pattern}: the server stopped in the middle, {LIST_TRIES} times")
+
+    async def _list_whole(self, bucket: str, pattern: str) -> dict[str, KvEntry] | None:
+        """Return every entry, or None when they stopped coming: a part must not pass for the whole."""
         watcher = await self._island.run(partial(buckets.find_watcher, self._link, bucket, pattern))
         found: dict[str, KvEntry] = {}
-        if watcher is not None and watcher.present:
-            async with self._pull(self._reader(bucket, watcher, buckets.listed_of)) as pull:
-                while listed := await self._next_listed(pull):
-                    found |= {one.entry.key: one.entry for one in listed}
-                    if listed[-1].behind == 0:
-                        break
-        return [entry for _, entry in sorted(found.items()) if entry.value is not None]
+        if watcher is None or not watcher.present:
+            return found
+        async with self._pull(self._reader(bucket, watcher, buckets.listed_of)) as pull:
+            while listed := await self._next_listed(pull):
+                found |= {one.entry.key: one.entry for one in listed}
+                if listed[-1].behind == 0:
+                    return found
+        return None
 
     async def _next_listed(self, pull: Pull[buckets.Listed]) -> Sequence[buckets.Listed]:
-        """Return nothing when there is nothing more: what was counted as present may be gone meanwhile."""
+        """Return nothing when nothing comes: the server is slow, or what was counted as present is gone meanwhile."""
         await self._island.run(partial(pull.wait, LIST_BATCH, LIST_STEP_S))
         return pull.take(LIST_BATCH)
 

@@ -11,7 +11,7 @@ from nats.js.api import (  # noqa: TID251 (the bus's driver)
     StreamConfig,
 )
 
-from ssmd.bus.base import BusUsage, StreamSpec
+from ssmd.bus.base import StreamSpec, StreamUsage
 from ssmd.bus.link import Link
 
 ACK_WAIT_S = 300.0
@@ -50,10 +50,13 @@ async def ensure_stream(link: Link, spec: StreamSpec) -> None:
             await link.js.update_stream(present.evolve(**wanted))
 
 
-async def usage(link: Link) -> BusUsage:
-    async with link.asking("usage"):
-        account = await link.js.account_info()
-    return BusUsage(account.storage, max(0, account.limits.max_storage), account.streams)
+async def usage(link: Link, stream: str) -> StreamUsage | None:
+    async with link.asking(f"usage of {stream}"):
+        try:
+            info = await link.js.stream_info(stream)
+        except nats.js.errors.NotFoundError:
+            return None
+    return StreamUsage(info.state.bytes, max(0, info.config.max_bytes or 0), info.state.messages)
 
 
 async def ensure_consumer(link: Link, spec: ConsumerSpec) -> int:

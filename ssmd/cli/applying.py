@@ -1,19 +1,19 @@
 """What `ssmd env apply` does: validate, render, commit, put live."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from itertools import chain
 from pathlib import Path
-from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ssmd import settings
 from ssmd.cli import git
 from ssmd.cli.changing import editable, live_or_none
 from ssmd.cli.environments import SCHEMA_FILE
 from ssmd.cli.files import locked
+from ssmd.cli.last_seen import last_seen
 from ssmd.cli.live_change import FeedChange, feed_changes, plan, put_live, standing, wait_for
 from ssmd.cli.options import Going, parse_duration_s
 from ssmd.cli.output import say
@@ -22,11 +22,8 @@ from ssmd.cli.problems import show
 from ssmd.environment.load import Inspection, inspect, read
 from ssmd.environment.spec import Environment
 from ssmd.errors import ConfigError
-from ssmd.trees import LiveCopy, LiveLink
+from ssmd.trees import LiveLink
 from ssmd.trees.catalog import catalog
-
-COMMITS_SEEN: Final = 10
-"""How far behind the file the live copies may be, for example after changes while NATS could not be reached."""
 
 
 class ApplyRequest(Struct, frozen=True):
@@ -86,6 +83,7 @@ async def _apply(
         _tell(_commit(seen.path, rendered.folder, environment.name))
     if link is not None:
         puts = await put_live(link, environment.name, changes, planned)
+        last_seen(seen.path, environment.name).remember(changes)
         for put in puts:
             _tell(f"live feed/{put.change.feed} put at revision {put.revision}")
         if not puts:
@@ -101,25 +99,15 @@ async def _changes(
 ) -> list[FeedChange]:
     """Return every feed as it was before and as it is in the file now: what is neither was changed by others.
 
-    Before: as a commit has it that runs still, else as it was committed last. Live copies of feeds that no file knows
-    are somebody else's: only --overwrite takes them away.
+    Before: as this checkout has last seen it live, else as the file was committed last. Live copies of feeds that no
+    file knows are somebody else's: only --overwrite takes them away.
     """
-    copies = {} if link is None else await link.copies(environment.name)
-    history = (inspect(path, content, {}).environment for content in git.committed(path, COMMITS_SEEN))
-    changes = feed_changes(next(history, None), environment)
-    older = [feed_changes(each, environment) for each in history] if any(_is_other(c, copies) for c in changes) else []
-    by_feed = {each.feed: each for each in changes}
-    for each in chain.from_iterable(older):
-        if each.feed not in by_feed or (_is_other(by_feed[each.feed], copies) and not _is_other(each, copies)):
-            by_feed[each.feed] = each
-    foreign = [FeedChange(feed, None, None) for feed in copies if asked.overwrite and feed not in by_feed]
-    return [*by_feed.values(), *foreign]
-
-
-def _is_other(change: FeedChange, copies: Mapping[str, LiveCopy]) -> bool:
-    """Tell whether what runs is neither as it was nor as it shall be."""
-    live = copies[change.feed].config if change.feed in copies else None
-    return live is not None and live not in {change.before, change.after}
+    committed = git.committed(path)
+    changes = feed_changes(inspect(path, committed, {}).environment if committed is not None else None, environment)
+    seen = last_seen(path, environment.name).load()
+    known = [replace(each, before=seen.get(each.feed, each.before)) for each in changes]
+    copies = await link.copies(environment.name) if link is not None and asked.overwrite else {}
+    return [*known, *(FeedChange(feed, None, None) for feed in copies if feed not in {each.feed for each in known})]
 
 
 def _commit(path: Path, folder: Path, name: str) -> str:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from ssmd import settings
 from ssmd.cli.files import locked, replace_text, unified_diff
+from ssmd.cli.last_seen import last_seen
 from ssmd.cli.live_change import FeedChange, Put, feed_changes, plan, put_live, standing, wait_for
 from ssmd.cli.options import Asking, Going, parse_duration_s
 from ssmd.cli.output import say
@@ -146,6 +147,7 @@ async def _bring_in(made: Change, wanted: Environment, link: LiveLink | None) ->
     puts = []
     if link is not None:
         puts = await _put_or_restore(made, wanted, link, planned)
+        last_seen(made.path, wanted.name).remember(_relevant(made))
     for line in made.lines:
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -85,6 +85,8 @@ def _types(text: str) -> tuple[str, ...]:
 def _moment(text: str) -> str:
     """Return a date or time as the file holds it; `90d` counts from now."""
     if re.fullmatch(TIME, text):
+        if text < datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")[: len(text)]:
+            raise ConfigError(f"--expires is {text!r}, which is over; `ssmd client revoke` takes away what is granted")
         return text
     try:
         after_s = parse_duration_s(text)

@@ -16,11 +16,12 @@ from ssmd.cli.options import Format, Where, parse_names
 from ssmd.cli.output import say, show_rows
 from ssmd.cli.running import NoBus, find_bus
 from ssmd.environment.load import Inspection, find, inspect, read
-from ssmd.errors import BusDown, ConfigError, ExchangeDown
+from ssmd.errors import BusDown, ConfigError, ExchangeDown, StoreDown, StoreRefused
 from ssmd.settings import Settings, parse_size, without_passwords
-from ssmd.trees import find_nats_server, live_link
+from ssmd.trees import StreamUsage, find_nats_server, live_link
 from ssmd.trees.catalog import catalog
 from ssmd.trees.instruments import clock_skew_s
+from ssmd.trees.storage import bucket_stores
 
 State = Literal["ok", "warn", "fail"]
 
@@ -165,7 +166,8 @@ async def _disk(patient: Patient) -> AsyncIterator[Finding]:
 
 async def _store(patient: Patient) -> AsyncIterator[Finding]:
     if patient.values.storage.endpoint:
-        yield Finding("warn", "store", "storage.endpoint is set, but this version stores in directories only")
+        async for finding in _buckets(patient):
+            yield finding
     folder = _existing(patient.where.data_dir)
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".ssmd-doctor-") as file:
@@ -175,6 +177,27 @@ async def _store(patient: Patient) -> AsyncIterator[Finding]:
         yield Finding("fail", "store", f"{folder} cannot be written: {error.strerror}", "give another --data-dir")
     else:
         yield Finding("ok", "store", f"{folder} can be written")
+
+
+async def _buckets(patient: Patient) -> AsyncIterator[Finding]:
+    """Try out both buckets; one that is missing is made, as a role would do it."""
+    if patient.seen is None or patient.seen.environment is None:
+        yield Finding("warn", "store", "the buckets stand in the environment, which cannot be read", "ssmd env list")
+        return
+    for name, store in bucket_stores(patient.seen.environment, patient.values).items():
+        try:
+            refuses_itself = await store.probe()
+        except StoreRefused as error:
+            yield Finding("fail", "store", str(error), "docs/storage.md: keys, permissions, buckets")
+        except StoreDown as error:
+            yield Finding("fail", "store", str(error), "is the server running? is storage.endpoint right?")
+        else:
+            fact = f"bucket {name}: put, get, create-only and delete work"
+            if refuses_itself:
+                yield Finding("ok", "store", fact)
+            else:
+                fix = "keep to one connector and one archiver per feed, as the manifests do"
+                yield Finding("warn", "store", f"{fact}, but the server would overwrite: ssmd looks first", fix)
 
 
 def _existing(path: Path) -> Path:
@@ -194,25 +217,34 @@ async def _nats(patient: Patient) -> AsyncIterator[Finding]:
         return
     try:
         async with live_link(bus.url) as link:
-            usage = await link.usage()
+            usage = await link.usage(patient.values.nats.stream)
     except BusDown as error:
-        yield Finding(
-            "fail",
-            "nats",
-            without_passwords(f"{bus.url} ({bus.origin}) cannot be reached: {error}"),
-            "is it running? is the address right?",
-        )
+        fact = without_passwords(f"{bus.url} ({bus.origin}) cannot be reached: {error}")
+        yield Finding("fail", "nats", fact, "is it running? is the address right?")
         return
-    limit = usage.limit_bytes or 0
-    share = usage.stored_bytes / limit if limit > 0 else 0.0
-    fact = f"{without_passwords(bus.url)}: JetStream holds {usage.stored_bytes / GB:.2f} GB of {limit / GB:.1f} GB in {usage.streams} streams"
-    state: State = "warn" if share > FULL_SHARE else "ok"
-    yield Finding(
-        state, "nats", fact, "lower spec.jetstream.max_bytes or give the server more" if state == "warn" else ""
-    )
+    yield _stream(f"{without_passwords(bus.url)}: stream {patient.values.nats.stream}", usage)
+
+
+def _stream(what: str, usage: StreamUsage | None) -> Finding:
+    """Judge how full JetStream is: beyond its limit it drops what is oldest, archived or not."""
+    if usage is None:
+        return Finding("warn", "nats", f"{what} is not there yet", "a connector, or `ssmd run bootstrap`, makes it")
+    held = f"{what} holds {usage.messages:,} messages, {usage.stored_bytes / GB:.2f} GB"
+    if not usage.limit_bytes:
+        return Finding(
+            "warn", "nats", f"{held} and has no limit", "`ssmd run bootstrap` gives it that of the environment"
+        )
+    fact = f"{held} of {usage.limit_bytes / GB:.1f} GB"
+    if usage.stored_bytes > usage.limit_bytes * FULL_SHARE:
+        return Finding("warn", "nats", fact, "raise spec.jetstream.max_bytes, or lower retention_hours")
+    return Finding("ok", "nats", fact)
 
 
 async def _exchange(patient: Patient) -> AsyncIterator[Finding]:
+    if patient.seen is None or patient.seen.environment is None:
+        yield Finding(
+            "fail", "exchange", f"environment {patient.env!r} does not say which", "see the check environment"
+        )
     for feed in patient.feeds():
         try:
             skew_s, wrong_s = await clock_skew_s(feed, patient.values)

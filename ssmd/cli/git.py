@@ -1,7 +1,7 @@
 """The few things that `ssmd env apply` and `status` want from git."""
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -50,22 +50,20 @@ def is_detached(path: Path) -> bool:
     return _git(_folder(path), "symbolic-ref", "--quiet", "HEAD").returncode != 0
 
 
-def committed(path: Path, at_most: int) -> Iterator[bytes]:
-    """Give a file as it was committed, the last time first; nothing where it never was, or where there is no git."""
+def committed(path: Path) -> bytes | None:
+    """Return a file as it was committed last; None where it never was, or where there is no git."""
     try:
-        found = _git(_folder(path), "log", f"--max-count={at_most}", "--format=%H", "--", path.name)
+        done = _git(_folder(path), "show", f"HEAD:./{path.name}")
     except ConfigError:
-        return
-    for commit in found.stdout.split():
-        done = _git(_folder(path), "show", f"{commit}:./{path.name}")
-        if done.returncode == 0:
-            yield done.stdout.encode()
+        return None
+    return done.stdout.encode() if done.returncode == 0 else None
 
 
 def uncommitted(paths: Sequence[Path]) -> list[str]:
-    """Return the files below these paths that differ from the last commit, new ones too."""
-    existing = [path.resolve() for path in paths if path.exists()]
-    done = _checked(_folder(paths[0]), "status", "--porcelain", "--untracked-files=all", "--", *map(str, existing))
+    """Return the files below these paths that differ from the last commit: new ones too, also those that git ignores."""
+    existing = [str(path.resolve()) for path in paths if path.exists()]
+    words = ("status", "--porcelain", "--untracked-files=all", "--ignored")
+    done = _checked(_folder(paths[0]), *words, "--", *existing)
     return [line[3:] for line in done.splitlines()]
 
 

@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator
 
 import trio
 
+from ssmd.errors import ConfigError
 from ssmd.reprocess.show import message_line
 from ssmd.trees import listen
 
 
 async def print_events(url: str, stream: str, subject: str, count: int | None) -> int:
+    if count is not None and count < 1:
+        raise ConfigError(f"--count is {count}; it must be at least 1")
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_at_signal, signals, nursery.cancel_scope)

@@ -7,9 +7,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ssmd.cli.output import say
-from ssmd.environment.diff import undone
+from ssmd.environment.diff import some, undone
 from ssmd.environment.spec import Environment
-from ssmd.errors import Conflict
+from ssmd.errors import BusDown, Conflict
 from ssmd.records import FeedConfig
 from ssmd.trees import LiveCopy, LiveLink, Waited
 
@@ -62,9 +62,10 @@ async def plan(
         theirs = undone(change.before, change.after, live.config) if live.config is not None else []
         if theirs and not overwrite:
             raise Conflict(
-                f"somebody else has changed feed {change.feed} live (revision {live.revision}): {'; '.join(theirs)}; "
+                f"somebody else has changed feed {change.feed} live (revision {live.revision}): {some(theirs)}; "
                 f"nothing was changed; take it over into the file (git pull, or `ssmd symbol map`), "
-                f"or `ssmd env apply {environment} --overwrite` puts the file live as it is"
+                f"or `ssmd env apply {environment} --overwrite` puts the file live as it is; "
+                f"a change that you made in the file by hand goes live by `ssmd env apply {environment}`"
             )
         wanted[change.feed] = live
     return wanted
@@ -92,23 +93,28 @@ async def _take_away(link: LiveLink, environment: str, change: FeedChange, copy:
     if copy.config is not None:
         revision = await link.put(environment, change.feed, replace(copy.config, enabled=False), copy.revision)
         if any(report.feed == change.feed for report in await link.reports(environment)):
-            await link.wait(environment, change.feed, revision, (), LEAVE_WITHIN_S)
+            answers = await link.wait(environment, change.feed, revision, (), LEAVE_WITHIN_S)
+            if late := [answer for answer in answers if answer.state != "running"]:
+                who = ", ".join(answer.report.instance for answer in late)
+                say(f"! feed {change.feed} is disabled live, but not yet on {who}; apply again when it is")
+                return
     await link.remove(environment, change.feed, revision)
 
 
 async def standing(link: LiveLink, environment: str, wanted: Environment) -> list[Put]:
-    """Return the live copies as they are, to wait for when nothing had to be changed."""
+    """Return the live copies as they are, every symbol of them to be waited for: nothing had to be changed."""
     copies = await link.copies(environment)
-    changes = [each for each in feed_changes(None, wanted) if each.feed in copies]
-    return [Put(replace(each, before=each.after), copies[each.feed].revision) for each in changes]
+    return [Put(each, copies[each.feed].revision) for each in feed_changes(None, wanted) if each.feed in copies]
 
 
 async def wait_for(link: LiveLink, environment: str, puts: Sequence[Put], within_s: float) -> int:
     """Wait until every connector runs what was put, say how each stands, and return the exit code."""
-    code = 0
+    if not puts:
+        say(f"✗ {environment} has no live copy to wait for")
+    code = 0 if puts else 1
     for put in puts:
         feed, started_s = put.change.feed, time.monotonic()
-        answers = await link.wait(environment, feed, put.revision, put.change.symbols(), within_s)
+        answers = await _wait(link, environment, put, within_s)
         took_s = time.monotonic() - started_s
         if not answers:
             say(f"✗ no connector of feed {feed} reports; the live copy waits for one at revision {put.revision}")
@@ -119,10 +125,21 @@ async def wait_for(link: LiveLink, environment: str, puts: Sequence[Put], within
     return code
 
 
+async def _wait(link: LiveLink, environment: str, put: Put, within_s: float) -> Sequence[Waited]:
+    """Wait, and if that is cut short say that the change itself is made."""
+    made = f"the change is made (revision {put.revision}); `ssmd env status {environment}` shows who runs it"
+    try:
+        return await link.wait(environment, put.change.feed, put.revision, put.change.symbols(), within_s)
+    except BusDown as error:
+        raise BusDown(f"{error}; {made}") from error
+    except KeyboardInterrupt:
+        say(f"! no longer waiting: {made}")
+        raise
+
+
 def _answer_line(answer: Waited, put: Put, took_s: float) -> str:
     who = f"connector {put.change.feed}@{answer.report.instance}"
-    if answer.state == "running":
-        return f"✓ {who} runs revision {put.revision} after {took_s:.1f} s" + (
-            f"; {answer.detail}" if answer.detail else ""
-        )
-    return f"✗ {who} is {answer.state}: {answer.detail}"
+    if answer.state != "running":
+        return f"✗ {who} is {answer.state}: {answer.detail}"
+    runs = f"{who} runs revision {put.revision} after {took_s:.2f} s"
+    return f"✗ {runs}, but {answer.detail}" if answer.detail else f"✓ {runs}"

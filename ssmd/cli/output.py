@@ -41,7 +41,7 @@ def show_rows(rows: Sequence[Struct], output: Format, empty: str = "") -> None:
     elif output == "csv":
         _write(_csv(rows))
     else:
-        _write("".join(f"{next(iter(row.values()))}\n" for row in plain))
+        _write("".join(f"{printable(str(next(iter(row.values()))))}\n" for row in plain))
 
 
 def show_record(record: Struct, output: Format) -> None:
@@ -79,8 +79,14 @@ def _colors() -> Literal["auto"] | None:
     return None if environment_variables().get("NO_COLOR") else "auto"
 
 
+def printable(text: str) -> str:
+    """Return foreign text without what a terminal would obey: names come from files and from the bus."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def styled(line: str) -> Text:
     """Return a line with its leading mark coloured."""
+    line = printable(line)
     mark, space, rest = line.partition(" ")
     text = Text(mark, style=MARKS.get(mark, ""))
     text.append(space + rest)
@@ -123,8 +129,8 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
-        return " ".join(map(str, value))
-    return str(value)
+        return printable(" ".join(map(str, value)))
+    return printable(str(value))
 
 
 def _csv(rows: Sequence[Struct]) -> str:

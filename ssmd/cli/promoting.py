@@ -25,18 +25,18 @@ async def promote_environment(source: str, to: str, asking: Asking, config: Path
     if "/" not in to and not (FOLDER / f"{to}.yaml").exists():
         return _make_new(source, to, asking)
     path = editable(to)
-    async with locked(path.parent):
-        made = prepare(path, lambda draft, before: _edit(draft, before, theirs), catalog(settings.load(config)))
-        if made.after.environment is None:
-            return refuse(made)
-        if made.is_empty:
-            say(f"{to} has the feeds and symbols of {source} already")
-            return 0
-        _explain(made)
-        if asking.dry_run:
-            sys.stdout.write(made.diff())
-            return 0
-        confirm(f"write {path}", asking)
+    made = prepare(path, lambda draft, before: _edit(draft, before, theirs), catalog(settings.load(config)))
+    if made.after.environment is None:
+        return refuse(made)
+    if made.is_empty:
+        say(f"{to} has the feeds and symbols of {source} already")
+        return 0
+    _explain(made)
+    if asking.dry_run:
+        sys.stdout.write(made.diff())
+        return 0
+    confirm(f"write {path}", asking)
+    async with locked(path.parent):  # not while a person thinks: a file that was changed meanwhile is a conflict
         replace_text(path, made.before.source.text.encode(), made.after.source.text)
     sys.stdout.write(f"env/{to} has the feeds and symbols of {source}\n")
     say(f"next: ssmd env apply {to}")

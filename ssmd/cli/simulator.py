@@ -7,6 +7,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
@@ -14,7 +15,7 @@ import trio
 from ssmd.errors import ConfigError
 from ssmd.run_files import Endpoints as RunFile
 from ssmd.run_files import write_run_file
-from ssmd.simulator import Endpoints, SimulatorConfig, describe_faults, parse_fault, parse_speed, serve
+from ssmd.simulator import Endpoints, SimulatorConfig, check_config, describe_faults, parse_fault, parse_speed, serve
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,6 +53,18 @@ def config_of(arguments: argparse.Namespace) -> SimulatorConfig:
         faults=tuple(parse_fault(fault) for fault in arguments.fault),
         ledger=arguments.ledger,
     )
+
+
+def check(words: Sequence[str]) -> None:
+    """Raise ConfigError for words that the simulator would not start with."""
+    wanted = parser()
+    wanted.exit_on_error = False
+    try:
+        check_config(config_of(wanted.parse_args(list(words))))
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"--simulate: {error}; `ssmd simulate --help` lists every option and fault") from error
+    except SystemExit as error:  # argparse has said why
+        raise ConfigError("--simulate: not the simulator's words; `ssmd simulate --help` lists them") from error
 
 
 async def run(config: SimulatorConfig, run_file: Path | None) -> None:

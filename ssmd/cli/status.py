@@ -13,13 +13,13 @@ from ssmd.cli.output import show_rows
 from ssmd.cli.overlay import overlay, stale_words
 from ssmd.cli.running import Bus, NoBus, find_bus
 from ssmd.clock import now_ns
-from ssmd.environment.diff import config_differences
+from ssmd.environment.diff import config_differences, some
 from ssmd.environment.load import Inspection, find, inspect, read
 from ssmd.environment.spec import Environment
 from ssmd.errors import BusDown, ConfigError
 from ssmd.records import FeedConfig
 from ssmd.settings import DeploySettings
-from ssmd.trees import ConnectorReport, LiveCopy, live_link
+from ssmd.trees import ConnectorReport, LiveCopy, digest_of, live_link
 from ssmd.trees.catalog import catalog
 
 State = Literal["ok", "drift", "unknown"]
@@ -121,13 +121,33 @@ def _live_rows(environment: Environment, live: Live) -> Iterator[StatusRow]:
         reports = [report for report in live.reports if report.feed == feed]
         if not reports:
             state: State = "drift" if entry.enabled and entry.symbols else "ok"
-            yield StatusRow(state, f"connector {feed}", "none reports", "ssmd up, or look at its pod")
+            yield StatusRow(
+                state, f"connector {feed}", "none reports", "ssmd up, or look at its pod; after a restart of NATS, 5 s"
+            )
         for report in reports:
-            yield _connector_row(report, live.copies.get(feed, LiveCopy(0, None)))
-    for feed in live.copies:
-        if feed not in feeds:
-            detail = f"revision {live.copies[feed].revision} of a feed that the file does not define"
+            yield _connector_row(environment.name, report, live.copies.get(feed, LiveCopy(0, None)))
+    yield from _foreign_rows(environment, live)
+
+
+def _foreign_rows(environment: Environment, live: Live) -> Iterator[StatusRow]:
+    """Give what is live or runs of feeds that the file does not define."""
+    known = environment.spec.feeds
+    for feed, copy in live.copies.items():
+        if feed not in known:
+            detail = f"revision {copy.revision} of a feed that the file does not define"
             yield StatusRow("drift", f"live {feed}", detail, f"ssmd env apply {environment.name} --overwrite")
+    for report in live.reports:
+        if report.feed not in known:
+            detail = f"runs a feed that the file does not define: {_counts(report)}"
+            yield StatusRow("drift", _connector(report), detail, "end its process, or take the feed into the file")
+
+
+def _connector(report: ConnectorReport) -> str:
+    return f"connector {report.feed}@{report.instance}"
+
+
+def _counts(report: ConnectorReport) -> str:
+    return f"{len(report.live)} live, {len(report.pending)} pending, {len(report.refused)} refused"
 
 
 def _copy_row(environment: str, feed: str, wanted: FeedConfig, copy: LiveCopy) -> StatusRow:
@@ -138,13 +158,13 @@ def _copy_row(environment: str, feed: str, wanted: FeedConfig, copy: LiveCopy) -
         return StatusRow("drift", f"live {feed}", "there is no live copy", apply)
     different = config_differences(wanted, copy.config)
     if different:
-        return StatusRow("drift", f"live {feed}", f"revision {copy.revision}: {'; '.join(different)}", apply)
+        detail = f"revision {copy.revision}: {some(different)}"
+        return StatusRow("drift", f"live {feed}", detail, f"{apply}; --overwrite if others changed it")
     return StatusRow("ok", f"live {feed}", f"revision {copy.revision} is as defined")
 
 
-def _connector_row(report: ConnectorReport, copy: LiveCopy) -> StatusRow:
-    part = f"connector {report.feed}@{report.instance}"
-    counts = f"{len(report.live)} live, {len(report.pending)} pending, {len(report.refused)} refused"
+def _connector_row(environment: str, report: ConnectorReport, copy: LiveCopy) -> StatusRow:
+    part, counts = _connector(report), _counts(report)
     if report.is_silent(now_ns()):
         age_s = (now_ns() - report.reported_ns) / 1e9
         return StatusRow("drift", part, f"silent for {age_s:.0f} s, last at revision {report.revision}", "is it alive?")
@@ -154,10 +174,11 @@ def _connector_row(report: ConnectorReport, copy: LiveCopy) -> StatusRow:
         return StatusRow(
             "drift", part, detail, "ssmd env apply puts a good value; shards and normalizer need a restart"
         )
-    if report.revision != copy.revision:
-        return StatusRow(
-            "drift", part, f"runs revision {report.revision}, live is {copy.revision}: {counts}", "wait a moment"
-        )
+    is_same = copy.config is not None and report.digest == digest_of(copy.config)
+    if report.revision != copy.revision or not is_same:  # a bucket that was made again counts from 1
+        what = f"runs revision {report.revision}, live is {copy.revision}" + ("" if is_same else " and says otherwise")
+        fix = "wait a moment" if copy.revision else f"ssmd env apply {environment}"
+        return StatusRow("drift", part, f"{what}: {counts}", fix)
     if report.refused:
         words = "; ".join(f"{each.symbol}: {each.reason}" for each in report.refused[:3])
         return StatusRow("drift", part, f"the exchange refuses {words}; {counts}", "ssmd symbol validate --online")
@@ -166,6 +187,6 @@ def _connector_row(report: ConnectorReport, copy: LiveCopy) -> StatusRow:
             "drift",
             part,
             f"runs revision {report.revision}; waits for {' '.join(report.pending[:5])}; {counts}",
-            "wait a moment",
+            "wait a moment; is the exchange reachable? ssmd doctor",
         )
     return StatusRow("ok", part, f"runs revision {report.revision}: {counts}")

@@ -9,12 +9,13 @@ from msgspec import Struct
 from rich.console import Console
 
 from ssmd import log, settings, trees
-from ssmd.cli import live_view
+from ssmd.cli import live_view, simulator
 from ssmd.cli.options import DEFAULT_DATA_DIR, DEFAULT_ENV, parse_duration_s
 from ssmd.cli.summary import last_words, next_commands, summary
 from ssmd.environment import load as environment
 from ssmd.environment.spec import Environment
 from ssmd.errors import ConfigError
+from ssmd.trees.storage import store_name
 
 DEMO_RATE = 200
 
@@ -34,6 +35,7 @@ class UpRequest(Struct, frozen=True):
 async def run_up(asked: UpRequest) -> int:
     duration_s = parse_duration_s(asked.duration)
     loaded = environment.load("demo" if asked.demo and asked.env == DEFAULT_ENV else asked.env)
+    _need_free_port(asked.nats_port)
     data_dir = asked.data_dir
     is_terminal = sys.stdout.isatty()
     spec = trees.UpSpec(
@@ -49,7 +51,6 @@ async def run_up(asked: UpRequest) -> int:
         path.unlink()
     trees.claim(data_dir, "up")
     trees.keep_apart(data_dir, "simulator" if asked.demo else "exchange")
-    _need_free_port(asked.nats_port)
     started_s = trio.current_time()
     code = await _run(spec, duration_s, Console() if is_terminal else None)
     _report(spec, trio.current_time() - started_s)
@@ -62,13 +63,17 @@ def _need_free_port(port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except OverflowError as error:
+            raise ConfigError(f"--nats-port is {port}; allowed are 0 to 65535, 0 takes any free one") from error
         except OSError as error:
             raise ConfigError(f"port {port} is taken; choose another with --nats-port, 0 takes any free one") from error
 
 
 def _simulator_words(loaded: Environment, more: str) -> tuple[str, ...]:
     names = [entry.name for feed in loaded.spec.feeds.values() for entry in feed.symbols]
-    return ("kraken", "--symbols", ",".join(names), "--rate", str(DEMO_RATE), *more.split())
+    words = ("kraken", "--symbols", ",".join(names), "--rate", str(DEMO_RATE), *more.split())
+    simulator.check(words)
+    return words
 
 
 def _log_dir(data_dir: Path) -> Path:
@@ -104,7 +109,7 @@ def _say_ready(system: trees.System) -> None:
     spec = system.spec
     source = f"simulator {system.exchange_url}" if spec.simulator is not None else "the exchange"
     _say(f"bus        {system.nats_url}")
-    _say(f"store      {spec.data_dir} (directory)")
+    _say(f"store      {store_name(spec.environment, spec.settings, spec.data_dir)}")
     for feed, entry in spec.environment.spec.feeds.items():
         _say(f"{feed:<10} {' '.join(s.internal for s in entry.symbols)}   source: {source}")
     for role, url in sorted(system.ops.items()):

@@ -29,8 +29,10 @@ def check_feed(feed: str, config: FeedConfig, known_normalizers: Iterable[str]) 
     _check_range(feed, "book_interval_ms", config.book_interval_ms, BOOK_INTERVAL_MS)
     _check_range(feed, "shards", config.shards, SHARDS)
     for entry in config.symbols:
-        if not 1 <= len(entry.name) <= MAX_NAME_CHARS:
-            raise ConfigError(f"feed {feed}: name {entry.name[:40]!r} must have 1 to {MAX_NAME_CHARS} characters")
+        if not 1 <= len(entry.name) <= MAX_NAME_CHARS or not entry.name.isprintable():
+            raise ConfigError(
+                f"feed {feed}: name {entry.name[:40]!r} must have 1 to {MAX_NAME_CHARS} printable characters"
+            )
         if not is_symbol(entry.symbol):
             raise ConfigError(f"feed {feed}: symbol {entry.symbol!r} is not made of A-Z, 0-9, _ and -")
     _check_unique(feed, "name", (entry.name for entry in config.symbols))

@@ -1,6 +1,6 @@
 """How two environments differ in meaning: order, comments and spelling do not count."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -60,6 +60,15 @@ def flatten(path: str, value: object) -> Iterator[tuple[str, str]]:
 def _entry_order(entry: Mapping[str, object]) -> tuple[bool, bytes]:
     """Order the entries of a client: its definition first, the grants by what they say."""
     return entry.get("type") is None, msgspec.json.encode(entry)
+
+
+SHOWN: Final = 5
+
+
+def some(lines: Sequence[str]) -> str:
+    """Return the first few of them as one text, and how many more there are."""
+    more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    return "; ".join(lines[:SHOWN]) + more
 
 
 def undone(before: FeedConfig | None, after: FeedConfig | None, live: FeedConfig) -> list[str]:

@@ -79,6 +79,8 @@ def load(name: str) -> Environment:
 
 
 def read(path: Path) -> bytes:
+    if path.exists() and not (path.is_file() or path.is_dir()):  # to read a pipe may take for ever
+        raise ConfigError(f"environment file {path} is no file")
     try:
         return path.read_bytes()
     except OSError as error:

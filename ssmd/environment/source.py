@@ -6,7 +6,7 @@ another way (`no`, `010`, `1:30`) is refused rather than guessed.
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -48,7 +48,7 @@ class Scalar(Struct, frozen=True):
     mark: Mark
 
 
-class Mapping(Struct, frozen=True):
+class Mapping(Struct, frozen=True, dict=True):
     """is_flow: written as `{a: b}`."""
 
     items: "tuple[tuple[Scalar, Node], ...]"
@@ -57,10 +57,17 @@ class Mapping(Struct, frozen=True):
 
     def get(self, key: str) -> "Node | None":
         """Return the value of a key, of the first one if it stands there twice."""
-        return next((value for name, value in self.items if name.value == key), None)
+        found = self._first.get(key)
+        return None if found is None else found[1]
 
     def key(self, key: str) -> Scalar | None:
-        return next((name for name, _ in self.items if name.value == key), None)
+        found = self._first.get(key)
+        return None if found is None else found[0]
+
+    @cached_property
+    def _first(self) -> "dict[Plain, tuple[Scalar, Node]]":
+        """The items by key: a file may hold tens of thousands, and an error looks each up."""
+        return {item[0].value: item for item in reversed(self.items)}
 
 
 class Sequence(Struct, frozen=True):

@@ -271,6 +271,11 @@ class Subscriptions:
         return sorted(name for name, some in phases.items() if some - {Phase.LIVE} and Phase.REFUSED not in some)
 
     @property
+    def leaving(self) -> Sequence[str]:
+        """Return the names that are not wanted any more and may still be delivered."""
+        return sorted({entry.subscription.name for entry in self._entries() if not entry.wanted})
+
+    @property
     def refused(self) -> Sequence[Refusal]:
         """Return one refusal per name that has any: the one to be tried again first."""
         first: dict[str, Refusal] = {}

@@ -1,6 +1,6 @@
 """A simulated exchange to run clients against: synthetic or recorded markets, and faults on demand."""
 
-from ssmd.simulator.config import Endpoints, SimulatorConfig, parse_speed
+from ssmd.simulator.config import Endpoints, SimulatorConfig, check_config, parse_speed
 from ssmd.simulator.exchange import SimulatorActor, serve
 from ssmd.simulator.faults import FAULTS, Fault, describe_faults, parse_fault
 
@@ -10,6 +10,7 @@ __all__ = [
     "Fault",
     "SimulatorActor",
     "SimulatorConfig",
+    "check_config",
     "describe_faults",
     "parse_fault",
     "parse_speed",

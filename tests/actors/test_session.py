@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from ssmd import metrics
 from ssmd.actors.report import RefusedSymbol
+from ssmd.actors.session import SHOW_EVERY_S
 from ssmd.actors.transport import Connection
 from ssmd.errors import ExchangeDown
 from ssmd.protocols.coverage import Coverage, Gap
@@ -436,7 +437,7 @@ async def test_it_tells_which_symbols_are_live_pending_and_refused(bench, far, a
     seen = []
 
     async def look() -> None:
-        for at_s in (0.01, 6):
+        for at_s in (0.15, 6):
             await trio.sleep_until(at_s)
             (slot,) = bench.standing.cell.get().slots
             seen.append((slot.live, slot.pending, slot.refused))
@@ -490,6 +491,25 @@ async def test_frames_and_answers_that_move_no_symbol_tell_nothing(bench, far, a
     """Mutant: tell after each answer; after a connect there are thousands."""
     calls = []
     tell = bench.standing.tell
-    bench.standing.tell = lambda slot, state: calls.append((slot, state)) or tell(slot, state)
+    bench.standing.tell = lambda slot, state: calls.append((trio.current_time(), state)) or tell(slot, state)
     await run_changed(bench, 60, {}, far.heart)
-    assert [len(state.live) for _, state in calls] == [0, 1, 2, 0]
+    times_s = [at_s for at_s, _ in calls]
+    assert [len(state.live) for _, state in calls][-2:] == [2, 0]  # the last one is the end
+    assert times_s[-2] < 2
+    assert all(later - earlier > SHOW_EVERY_S - 0.001 for earlier, later in pairwise(times_s[:-1]))
+
+
+async def test_a_removed_symbol_leaves_until_the_exchange_has_confirmed_it(bench, far, autojump_clock):
+    def answer(message: dict) -> list[str]:
+        return [] if message["method"] == "unsubscribe" and trio.current_time() < 8 else acknowledge(message)
+
+    seen = []
+
+    async def look() -> None:
+        for at_s in (4, 7, 40):
+            await trio.sleep_until(at_s)
+            seen.append(bench.standing.cell.get().slots[0].leaving)
+
+    far.answer = answer
+    await run_changed(bench, 41, {5: {"symbols": (BTC,)}}, far.heart, look)
+    assert seen == [(), ("ETHUSD",), ()]

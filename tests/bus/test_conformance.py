@@ -128,14 +128,15 @@ async def test_a_stream_can_be_ensured_again_with_another_limit(rig: Rig):
         assert len(await drain(bus, rig)) == 5
 
 
-async def test_the_usage_counts_streams_and_what_they_hold(rig: Rig):
+async def test_the_usage_of_a_stream_tells_what_it_holds_and_may_hold(rig: Rig):
     async with rig.dialer.connect() as bus:
-        before = await bus.usage()
+        assert await bus.usage(rig.stream) is None
         await bus.ensure_stream(rig.spec)
         await bus.publish(rig.batch(0, 5))
-        after = await bus.usage()
-    assert after.streams == before.streams + 1
-    assert after.stored_bytes > before.stored_bytes
+        usage = await bus.usage(rig.stream)
+    assert usage is not None
+    assert (usage.messages, usage.limit_bytes) == (5, rig.spec.max_bytes)
+    assert 0 < usage.stored_bytes < usage.limit_bytes
 
 
 async def test_a_full_stream_drops_its_oldest_messages(rig: Rig):

@@ -93,6 +93,7 @@ def test_a_feed_that_is_not_there_cannot_be_enabled(ask, project):
         ("client entitle nobody --feed kraken --symbols ,", 2, "--symbols is empty"),
         ("client entitle nobody --feed kraken --symbols * --types tick", 2, "allowed are trade, quote, book"),
         ("client entitle nobody --feed kraken --symbols * --expires soon", 2, "such as 90d"),
+        ("client entitle nobody --feed kraken --symbols * --expires 2020-01-31", 2, "which is over"),
         ("client revoke nobody --feed kraken --yes", 2, "there is no client 'nobody'"),
     ],
 )

@@ -8,7 +8,10 @@ import pytest
 import trio
 
 from ssmd.cli import diagnosis
+from ssmd.cli.diagnosis import _stream
 from ssmd.simulator import SimulatorConfig, serve
+from ssmd.trees import StreamUsage
+from tests.store.fake_s3 import fake_s3
 
 
 @pytest.fixture
@@ -85,6 +88,52 @@ def test_a_data_directory_that_cannot_be_written_fails(doctor, project):
     assert not (project.folder / "deep").exists()
 
 
+@pytest.fixture
+def s3(tmp_path, monkeypatch, project):
+    with fake_s3() as server:
+        (tmp_path / "secret").write_text(server.settings.secret_access_key)
+        monkeypatch.setenv("SSMD_STORAGE_ENDPOINT", server.settings.endpoint)
+        monkeypatch.setenv("SSMD_STORAGE_ACCESS_KEY_ID", server.settings.access_key_id)
+        monkeypatch.setenv("SSMD_STORAGE_SECRET_ACCESS_KEY_FILE", str(tmp_path / "secret"))
+        yield server
+
+
+def test_both_buckets_are_tried_out_and_nothing_is_left_in_them(doctor, s3):
+    code, rows = doctor("store")
+    assert (code, [row["state"] for row in rows]) == (0, ["ok", "ok", "ok"])
+    for bucket, row in zip(("ssmd-dev-raw", "ssmd-dev-normalized"), rows, strict=False):
+        assert row["fact"] == f"bucket {bucket}: put, get, create-only and delete work"
+    assert s3.objects == {}
+
+
+def test_a_server_that_would_overwrite_is_a_warning(doctor, s3):
+    s3.ignores_conditions = True
+    code, rows = doctor("store")
+    assert (code, [row["state"] for row in rows]) == (0, ["warn", "warn", "ok"])
+    assert "would overwrite" in rows[0]["fact"]
+    assert rows[0]["fix"]
+
+
+def test_a_refused_key_and_a_wrong_endpoint_fail_with_a_fix(doctor, s3, monkeypatch):
+    s3.refuses_listing = True
+    code, rows = doctor("store")
+    assert (code, rows[0]["state"]) == (1, "fail")
+    assert "refuses (HTTP 403 AccessDenied)" in rows[0]["fact"]
+    monkeypatch.setenv("SSMD_STORAGE_ENDPOINT", "127.0.0.1:9")
+    code, rows = doctor("store")
+    assert (code, rows[-1]["state"]) == (1, "fail")
+    assert "write http://host:port" in rows[-1]["fact"]
+    assert not [row for row in rows if "canary" in str(row).lower()]
+
+
+@pytest.mark.slow  # it is tried a few times, for either bucket
+def test_a_server_that_is_away_fails_with_a_fix(doctor, s3, monkeypatch):
+    monkeypatch.setenv("SSMD_STORAGE_ENDPOINT", "http://127.0.0.1:1")
+    code, rows = doctor("store")
+    assert (code, [bool(row["fix"]) for row in rows]) == (1, [True, True, False])
+    assert "cannot connect" in rows[0]["fact"]
+
+
 def test_a_bus_that_does_not_answer_fails(doctor, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can be there
@@ -127,3 +176,24 @@ def test_a_clock_that_is_wrong_is_a_warning(doctor, monkeypatch):
     monkeypatch.setattr(diagnosis, "clock_skew_s", skewed)
     code, rows = doctor("exchange")
     assert (code, only_one(rows)[0]) == (0, "warn")
+
+
+def test_an_environment_that_cannot_be_used_fails_every_check_that_needs_it(ask, project):
+    done = ask("doctor", "--only", "exchange", "--env", "nope")
+    assert done.code == 1
+    assert "fail" in done.out
+
+
+@pytest.mark.parametrize(
+    ("stored", "limit", "state", "said"),
+    [
+        (1_000_000, 2_000_000_000, "ok", "0.00 GB of 2.0 GB"),
+        (1_700_000_000, 2_000_000_000, "warn", "raise spec.jetstream.max_bytes"),
+        (1_000_000, 0, "warn", "no limit"),
+        (None, 0, "warn", "not there yet"),
+    ],
+)
+def test_a_stream_that_is_full_or_has_no_limit_is_a_warning(stored, limit, state, said):
+    finding = _stream("stream", None if stored is None else StreamUsage(stored, limit, 7))
+    assert finding.state == state
+    assert said in f"{finding.fact} {finding.fix}"

@@ -115,6 +115,10 @@ def test_what_does_not_parse_is_two_with_the_help_that_helps(ask, words, fix, hi
         (("sub", "md.a b", "--server", "nats://127.0.0.1:1"), "each part is a plain token"),
         (("sub", "--data-dir", "/nosuch"), "no system runs in"),
         (("cat",), "name at least one object"),
+        (("sub", "--count", "0", "--server", "nats://127.0.0.1:1"), "it must be at least 1"),
+        (("up", "--demo", "--nats-port", "99999"), "allowed are 0 to 65535"),
+        (("up", "--demo", "--simulate=--fault nope@5"), "there is no fault 'nope'"),
+        (("up", "--demo", "--simulate=--nope"), "not the simulator's words"),
         (("cat", "/nosuch/x.jsonl.zst"), "No such file"),
     ],
 )

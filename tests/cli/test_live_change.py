@@ -209,13 +209,32 @@ def test_a_symbol_that_the_exchange_refuses_or_leaves_pending_is_named(ask, lab,
 
     seeded.answer = refuse
     done = ask(*ADD, "--wait")
-    assert (done.code, "; the exchange refuses SOLUSD (delisted)" in done.err) == (1, True)
+    assert (done.code, "but the exchange refuses SOLUSD (delisted)" in done.err) == (1, True)
     seeded.answer = hesitate
     done = ask("feed", "add", "kraken", "DOT/USD", "--env", "lab", "--wait", "--timeout", "20ms")
     assert (done.code, "is behind: waits for the exchange to confirm DOTUSD" in done.err) == (1, True)
 
 
 # apply -------------------------------------------------------------------------------------------------------
+
+
+def test_a_repeat_and_apply_do_not_hide_that_the_exchange_refuses(ask, repository, lab, seeded):
+    def refuse(feed, revision, config):
+        return report(feed, revision, config, live=("BTCUSD",), refused=(refused("SOLUSD", "delisted"),))
+
+    seeded.answer = refuse
+    for words in (ADD, ADD, ("env", "apply", "lab")):
+        done = ask(*words, "--wait")
+        assert done.code == 1
+        assert "✗ connector kraken@pod-1 runs revision 2" in done.err
+        assert "✓ connector" not in done.err
+
+
+def test_a_removal_is_done_when_the_exchange_has_confirmed_it(ask, lab, seeded):
+    seeded.answer = lambda *said: report(*said, leaving=("ETHUSD",))
+    done = ask("feed", "remove", "kraken", "ETH/USD", "--env", "lab", "--yes", "--wait", "--timeout", "0.2s")
+    assert done.code == 1
+    assert "✗ connector kraken@pod-1 is behind: waits for the exchange to end ETHUSD" in done.err
 
 
 def test_apply_puts_the_file_live_where_nobody_else_changed_it(ask, repository, lab, seeded):
@@ -242,6 +261,30 @@ def test_apply_over_somebody_else_s_change_needs_overwrite(ask, repository, lab,
     assert seeded.live("lab").book_depth == 10
 
 
+def test_what_somebody_else_took_back_is_not_brought_again(ask, repository, lab, seeded):
+    """Live is as an older commit has it: not because nobody applied, but because somebody changed it."""
+    before = seeded.live("lab")
+    ask(*ADD)
+    ask("env", "apply", "lab")
+    seeded.put("lab", "kraken", encode_config(before))
+    ask("client", "add", "bot", "--type", "trading", "--env", "lab")
+    done = ask("env", "apply", "lab")
+    assert done.code == 1
+    assert "symbol SOL/USD is not there live, SOLUSD l1 here" in done.err
+    assert seeded.live("lab") == before
+
+
+def test_without_the_knowledge_of_this_checkout_the_last_commit_counts(ask, repository, lab, seeded, project):
+    ask(*ADD)
+    ask("env", "apply", "lab")
+    for path in (project.folder / ".ssmd").rglob("*.json"):
+        path.write_text("{")
+    lab.write_text(lab.read_text().replace("depth: l1", "depth: l2"))
+    assert ask("env", "apply", "lab").code == 0
+    assert (project.folder / ".ssmd/.gitignore").read_text() == "*\n"
+    assert repository.git("status", "--porcelain") == ""
+
+
 def test_what_was_committed_while_nothing_was_reachable_goes_live_later(ask, repository, lab, seeded):
     ask("env", "apply", "lab")
     for name in ("SOL/USD", "DOT/USD"):
@@ -263,6 +306,22 @@ def test_a_feed_that_left_the_file_leaves_the_bus(ask, repository, lab, seeded):
     assert done.code == 0, done.err
     assert seeded.live("lab", "other") is None
     assert seeded.live("lab", "kraken") is not None
+
+
+def test_a_feed_that_left_the_file_stays_disabled_live_while_a_connector_does_not_follow(
+    ask, repository, lab, seeded, monkeypatch
+):
+    text = lab.read_text()
+    lab.write_text(text.replace("    kraken:", "    other:\n      enabled: true\n      symbols: []\n    kraken:"))
+    repository.git("add", ".")
+    repository.git("commit", "--quiet", "--message", "with other")
+    seeded.tell("lab", report("other", 1, seeded.seed("lab", "other")))
+    lab.write_text(text)
+    monkeypatch.setattr("ssmd.cli.live_change.LEAVE_WITHIN_S", 0.1)
+    done = ask("env", "apply", "lab")
+    assert "! feed other is disabled live, but not yet on pod-1" in done.err
+    assert seeded.live("lab", "other").enabled is False
+    assert "runs a feed that the file does not define" in ask("env", "status", "lab").out
 
 
 def test_a_feed_that_nobody_knows_is_left_alone_unless_overwritten(ask, repository, lab, seeded):

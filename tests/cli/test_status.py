@@ -147,3 +147,31 @@ def test_a_bus_that_cannot_be_reached_is_five_and_the_files_are_shown_all_the_sa
 def test_an_environment_that_is_not_there_is_two(ask, project):
     done = ask("env", "status", "nosuch")
     assert (done.code, done.out) == (2, "")
+
+
+def test_a_connector_of_a_feed_that_the_file_does_not_define_is_drift(status, healthy):
+    healthy.tell("lab", report("foreign", 1, healthy.live("lab")))
+    code, rows = status()
+    assert (code, rows["connector foreign@pod-1"]["state"]) == (1, "drift")
+
+
+def test_the_same_revision_of_a_bucket_that_was_made_again_is_not_the_same_configuration(status, healthy):
+    other = replace(healthy.live("lab"), book_depth=25)
+    healthy.tell("lab", report("kraken", healthy.revision("lab"), other))
+    code, rows = status()
+    assert (code, rows["connector kraken@pod-1"]["state"]) == (1, "drift")
+    assert "says otherwise" in rows["connector kraken@pod-1"]["detail"]
+
+
+def test_what_git_ignores_is_not_committed(status, healthy, repository):
+    repository.git("rm", "-r", "--cached", "--quiet", "k8s")
+    (repository.folder / ".gitignore").write_text("k8s/\n")
+    repository.git("add", ".gitignore")
+    repository.git("commit", "--quiet", "--message", "ignore")
+    code, rows = status()
+    assert (code, rows["committed"]["state"]) == (1, "drift")
+
+
+def test_what_comes_from_the_bus_gives_the_terminal_no_orders(ask, healthy):
+    healthy.tell("lab", report("kraken", 1, healthy.live("lab"), instance="pod\x1b[2J", pending=("\x1b]0;x\x07",)))
+    assert "\x1b" not in ask("env", "status", "lab").out

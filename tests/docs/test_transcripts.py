@@ -76,7 +76,7 @@ def test_what_was_said_takes_the_place_of_what_is_written():
     [
         ("git: 2 files committed as 0123abcdef  \n", "git: 2 files committed as 1a2b3c4\n"),
         ("connector kraken@my-host_0-a1b2c3 runs\n", "connector kraken@host-0a1b2c runs\n"),
-        ("after 12.7 s\n", "after 0.3 s\n"),
+        ("after 12.70 s\n", "after 0.30 s\n"),
         ("no end", "no end\n"),
         ("", ""),
     ],

@@ -25,7 +25,7 @@ END: Final = "--- end of output ---"
 VARYING: Final = (
     (re.compile(r"committed as [0-9a-f]{7,}"), "committed as 1a2b3c4"),
     (re.compile(r"@[A-Za-z0-9_-]+-[0-9a-f]{6}\b"), "@host-0a1b2c"),
-    (re.compile(r"after \d+\.\d s"), "after 0.3 s"),
+    (re.compile(r"after \d+\.\d+ s"), "after 0.30 s"),
 )
 """What is another every time, and how the document writes it."""
 

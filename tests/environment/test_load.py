@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -168,3 +169,9 @@ def test_a_neighbour_that_may_not_be_read_does_no_harm(file, monkeypatch):
 
 def load_problems(file: Path) -> tuple[Problem, ...]:
     return inspect(file, file.read_bytes(), {}).problems
+
+
+def test_a_pipe_is_no_environment_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match="is no file"):
+        load(str(tmp_path / "pipe.yaml"))
