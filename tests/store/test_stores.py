@@ -34,7 +34,12 @@ HOSTILE = [
 ]
 
 
-SERVERS = [pytest.param(name, marks=pytest.mark.slow) for name in s3_servers.SERVERS]
+def server_or_skipped(name: str):
+    reason = s3_servers.why_absent(name)
+    return pytest.param(name, marks=[pytest.mark.slow, pytest.mark.skipif(bool(reason), reason=reason or "there")])
+
+
+SERVERS = [server_or_skipped(name) for name in s3_servers.SERVERS]
 PLACES = ["directory", "bucket", "memory", "routed", *SERVERS]
 
 
@@ -53,8 +58,6 @@ async def store(request, tmp_path):
 
 
 async def empty_bucket(name: str, request: pytest.FixtureRequest) -> ObjectStore:
-    if reason := s3_servers.why_absent(name):
-        pytest.skip(reason)
     request.getfixturevalue("_s3_servers_end")
     folder = request.getfixturevalue("tmp_path_factory").mktemp(name)
     server = await trio.to_thread.run_sync(s3_servers.shared, name, folder)
