@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ssmd import settings
 from ssmd.cli.changing import refuse_in_sub_folder
-from ssmd.cli.files import write_new
+from ssmd.cli.files import unified_diff, write_new
 from ssmd.cli.options import Format
 from ssmd.cli.output import say, show_record, show_rows
 from ssmd.cli.problems import show
@@ -148,11 +148,15 @@ def diff_environments(left: str, right: str, output: Format) -> int:
     return 1 if found else 0
 
 
-def print_schema(*, write: bool) -> int:
+def print_schema(*, write: bool, dry_run: bool) -> int:
     if not write:
         sys.stdout.write(schema_text())
         return 0
     refuse_in_sub_folder()
+    if dry_run:
+        before = SCHEMA_FILE.read_text() if SCHEMA_FILE.exists() else ""
+        sys.stdout.write(unified_diff(SCHEMA_FILE, before, schema_text()))
+        return 0
     SCHEMA_FILE.parent.mkdir(exist_ok=True)
     SCHEMA_FILE.write_text(schema_text())
     sys.stdout.write(f"{SCHEMA_FILE} written\n")

@@ -25,7 +25,7 @@ def test_bash_accepts_its_script(ask):
 def test_it_is_installed_below_the_home_folder(ask, clean, shell):
     done = ask("completion", "install", shell)
     assert done.code == 0, done.err
-    assert f"completion for {shell} installed in {clean}" in done.out
+    assert f"completion for {shell} written to {clean}" in done.out
     assert any("ssmd" in path.read_text() for path in clean.rglob("*") if path.is_file())
 
 
@@ -36,3 +36,20 @@ def test_where_it_cannot_be_written_the_reason_is_said(ask, monkeypatch):
     done = ask("completion", "install", "fish")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: /proc/nosuch")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_dry_run_says_where_and_writes_nothing(ask, project, shell):
+    before = project.tree()
+    done = ask("completion", "install", shell, "--dry-run")
+    assert done.code == 0
+    assert done.out.startswith("would be written to ")
+    assert project.tree() == before
+
+
+def test_a_dry_run_of_the_schema_shows_what_would_change(ask, project):
+    path = project.folder / "environments/schema.json"
+    path.write_text("{}\n")
+    done = ask("env", "schema", "--write", "--dry-run")
+    assert "-{}" in done.out
+    assert path.read_text() == "{}\n"

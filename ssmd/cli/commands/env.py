@@ -152,11 +152,15 @@ async def status(name: Name, /, *, output: Output = "table", where: Where = Wher
 
 
 @app.command(help_epilogue="")
-def schema(*, write: Annotated[bool, Parameter(negative="", help="Write environments/schema.json.")] = False) -> int:
+def schema(
+    *,
+    write: Annotated[bool, Parameter(negative="", help="Write environments/schema.json.")] = False,
+    dry_run: Annotated[bool, Parameter(negative="", help="With --write: show the difference, write nothing.")] = False,
+) -> int:
     """Print the JSON Schema of environment files; editors check with it while typing.
 
     Example: ssmd env schema
     """
     from ssmd.cli.environments import print_schema
 
-    return print_schema(write=write)
+    return print_schema(write=write, dry_run=dry_run)
