@@ -226,7 +226,7 @@ def _make_template(event: Event, fields: Callable[[Any], tuple[Any, list[Marked]
 
 
 def _trade_fields(event: Trade) -> tuple[Trade, list[Marked]]:
-    size = len(event.trade_id)
+    size = len(event.trade_id.encode())  # bytes, like the key it is kept under
     blank = replace(event, price="0", size="0", side="buy", trade_id="a" * size)
     numbers: list[Marked] = [("d", {"price": _MARK}), ("d", {"size": _MARK})]
     return blank, [*numbers, ("H", {"side": "sell"}), (f"{size}s", {"trade_id": "b" * size})]

@@ -278,3 +278,10 @@ def test_the_capnp_tool_reads_our_objects():
         input=marketdata.encode(TRADE) * 2, capture_output=True, check=True,
     )  # fmt: skip
     assert done.stdout.count(b"tradeId") == 2
+
+
+def test_a_trade_id_is_never_cut_by_the_template_of_another_one():
+    """Mutant: count characters for the template and bytes for its key."""
+    for trade_id in ("é1", "abc", "💥", "abcd", "a\0b"):
+        event = msgspec.structs.replace(TRADE, symbol="CUTUSD", trade_id=trade_id)
+        assert marketdata.decode("trade", marketdata.encode(event)).trade_id == trade_id
