@@ -21,10 +21,12 @@ from ssmd.run_files import (
 )
 from ssmd.trees.listening import listen
 from ssmd.trees.live import LiveCopy, LiveLink, Waited, live_link
+from ssmd.trees.role_process import role_argv, role_environment, write_role_spec
 from ssmd.trees.role_spec import RoleName, RoleSpec
-from ssmd.trees.roles import World, archiver, connector, feed_entry, local_world, observe, role, stream_spec
+from ssmd.trees.roles import archiver, connector, role
 from ssmd.trees.running import run_tree
-from ssmd.trees.system import System, UpSpec, role_argv, role_environment, write_role_spec
+from ssmd.trees.system import System, UpSpec
+from ssmd.trees.world import World, feed_entry, local_world, observe, stream_spec
 
 __all__ = [
     "ConnectorReport",

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -23,7 +22,7 @@ from ssmd.environment.spec import Environment
 from ssmd.errors import ExchangeDown
 from ssmd.protocols import EXCHANGES
 from ssmd.run_files import Endpoints, run_dir, wait_for_run_file, write_run_file
-from ssmd.settings import ExchangeSettings, NatsSettings, Settings, environment_variables, parse_size
+from ssmd.settings import ExchangeSettings, NatsSettings, Settings, parse_size
 from ssmd.supervisor import (
     Actor,
     Backoff,
@@ -36,9 +35,10 @@ from ssmd.supervisor import (
     Supervisor,
     Surroundings,
 )
+from ssmd.trees.role_process import role_argv, role_environment, write_role_spec
 from ssmd.trees.role_spec import RoleName, RoleSpec
-from ssmd.trees.roles import BUS_BACKOFF, feed_entry, observe, stream_spec
 from ssmd.trees.storage import bucket_stores
+from ssmd.trees.world import BUS_BACKOFF, feed_entry, observe, stream_spec
 
 GIVE_UP: Final = Intensity(restarts=10, within_s=60)
 """With the backoff below, a process that cannot live is given up within a minute."""
@@ -203,24 +203,3 @@ class System:
         if not self.exchange_url:
             raise ExchangeDown("simulator", "the simulated exchange is not up yet")
         return replace(settings, **{feed: ExchangeSettings(ws_url=self.exchange_url)})
-
-
-def role_environment() -> dict[str, str]:
-    """Return the variables of a child: this process's, and an allocator that gives memory back.
-
-    glibc keeps an arena for each thread and what was freed in it; with one arena a connector stays 5 MB smaller.
-    """
-    return {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072", **environment_variables()}
-
-
-def role_argv(spec_file: Path) -> tuple[str, ...]:
-    return (sys.executable, "-m", "ssmd.cli.role", str(spec_file))
-
-
-def write_role_spec(directory: Path, spec: RoleSpec) -> Path:
-    """Write what the role process will read, and return where."""
-    path = directory / f"{spec.title.replace(':', '-')}.spec.json"
-    path.unlink(missing_ok=True)
-    path.touch(0o600)  # it holds the store's secret: nobody else may read it, not for a moment
-    path.write_bytes(msgspec.json.encode(spec))
-    return path

@@ -11,7 +11,8 @@ from ssmd.settings import Settings
 from ssmd.store.memory import MemoryStore
 from ssmd.supervisor import HealthBoard, Mailbox, Overflow
 from ssmd.trees import RoleSpec, World
-from ssmd.trees.roles import Connector, gauge
+from ssmd.trees.roles import Connector
+from ssmd.trees.world import gauge
 from tests.integration.rig import environment
 
 
