@@ -16,6 +16,7 @@ import trio
 
 from ssmd import log
 from ssmd.actors.batcher import ArchiveFeed, Batcher
+from ssmd.actors.edition import Edition
 from ssmd.actors.transport import WebSocketTransport
 from ssmd.bus.base import Incoming, Outgoing, StreamSpec
 from ssmd.bus.nats import NatsDialer
@@ -144,7 +145,7 @@ async def publish(url: str, messages: list[Outgoing]) -> list[Incoming]:
 
 
 async def archive(folder: Path, url: str, messages: list[Incoming]) -> None:
-    feed = ArchiveFeed("kraken", STREAM, "v1")
+    feed = ArchiveFeed(Edition("kraken", "v1"), STREAM)
     batcher = Batcher(feed, NatsDialer(url), local_store(folder), HealthBoard())
     began = cpu_s()
     for message in messages:

@@ -6,6 +6,7 @@ from typing import Final
 import trio
 
 from ssmd import metrics
+from ssmd.actors.edition import Edition
 from ssmd.actors.minute import NEVER_NS, Minute
 from ssmd.blocking import Blocking, in_thread
 from ssmd.bus.base import BusDialer, Consumer, Incoming, StreamSpec
@@ -14,7 +15,6 @@ from ssmd.codec import marketdata
 from ssmd.codec.packing import Identity, Item, Series, identities, pack
 from ssmd.errors import AlreadyStored, BadRecord, StoreDown
 from ssmd.log import get_logger
-from ssmd.model import is_symbol
 from ssmd.store.base import Store
 from ssmd.store.keys import NormalizedKey
 from ssmd.supervisor import HealthBoard
@@ -28,16 +28,13 @@ QUIET_S: Final = 5.0
 
 
 class ArchiveFeed:
-    """What is archived where: one feed's subjects into one version of the normalized archive; packed by `blocking`."""
+    """What is archived: one edition, from its stream into its version of the archive; packed by `blocking`."""
 
-    def __init__(self, feed: str, stream: StreamSpec, version: str, blocking: Blocking = in_thread) -> None:
-        self.feed = feed
+    def __init__(self, edition: Edition, stream: StreamSpec, blocking: Blocking = in_thread) -> None:
+        self.edition = edition
         self.stream = stream
-        self.version = version
         self.blocking = blocking
-        self.subject = f"md.{feed}.>"
-        self.durable = f"archiver-{feed}"
-        self.probe = f"normalized/{version}/{feed}/probe"
+        self.probe = f"normalized/{edition.version}/{edition.feed}/probe"
         """A key that holds nothing: asking for it tells whether the store answers."""
 
 
@@ -56,7 +53,7 @@ class Batcher:
         self._check = board.check("nats")
         self._store_check = board.check("store")
         self._now = now
-        self._log = get_logger(feed=archive.feed, actor="batcher")
+        self._log = get_logger(feed=archive.edition.feed, version=archive.edition.version, actor="batcher")
         self._draining = False
         self._minutes: dict[int, Minute] = {}
         self._newest_ns = 0
@@ -71,7 +68,9 @@ class Batcher:
         try:
             async with self._dialer.connect() as bus:
                 await bus.ensure_stream(archive.stream)
-                async with bus.consume(archive.stream.name, archive.durable, archive.subject) as consumer:
+                async with bus.consume(
+                    archive.stream.name, archive.edition.durable, archive.edition.subjects
+                ) as consumer:
                     self._check.ok()
                     self._note_discarded(consumer.discarded)
                     await self._probe_store()
@@ -82,7 +81,7 @@ class Batcher:
     def _note_discarded(self, count: int) -> None:
         """Say what the stream's limits took before it was archived; the raw data has it, a reprocess brings it back."""
         if count:
-            metrics.ARCHIVER_DISCARDED.labels(self._archive.feed).inc(count)
+            metrics.ARCHIVER_DISCARDED.labels(self._archive.edition.label).inc(count)
             self._log.error("stream_discarded_unarchived", at_most=count, stream=self._archive.stream.name)
 
     def drain(self) -> None:
@@ -116,7 +115,7 @@ class Batcher:
         try:
             series, header = self._read(message)
         except BadRecord as error:
-            metrics.ARCHIVER_POISON.labels(self._archive.feed).inc()
+            metrics.ARCHIVER_POISON.labels(self._archive.edition.label).inc()
             self._log.error("message_unreadable", subject=message.subject, id=message.message_id, error=str(error))
             return
         self._newest_ns = max(self._newest_ns, header.recv_ns)
@@ -133,11 +132,13 @@ class Batcher:
         return series, header
 
     def _series_of(self, subject: str) -> Series:
-        """Return what a subject `md.<feed>.<type>.<symbol>` is about; it will become part of a key."""
-        match subject.split("."):
-            case ["md", self._archive.feed, ("trade" | "quote" | "book") as kind, symbol] if is_symbol(symbol):
-                return Series(kind, symbol)
-        raise BadRecord(f"subject {subject!r} is not md.{self._archive.feed}.<type>.<symbol>")
+        """Return what a subject is about; it will become part of a key."""
+        series = self._archive.edition.series_of(subject)
+        if series is None:
+            raise BadRecord(
+                f"subject {subject!r} is none of {self._archive.edition.subjects}: <type>.<symbol> must follow"
+            )
+        return Series(*series)
 
     def _closed_before_ns(self) -> int:
         """Return the time before which no more messages are expected.
@@ -180,10 +181,10 @@ class Batcher:
             self._acked_stream_seq = oldest - 1
 
     async def _store_series(self, series: Series, minute_ns: int, items: Sequence[Item]) -> None:
-        archive = self._archive
+        edition = self._archive.edition
         part = 0
         while items:
-            key = NormalizedKey(archive.version, archive.feed, series.type, series.symbol, minute_ns, part)
+            key = NormalizedKey(edition.version, edition.feed, series.type, series.symbol, minute_ns, part)
             body = await self._archive.blocking(pack, items)
             try:
                 await self._store.create(key.key, body)
@@ -201,7 +202,7 @@ class Batcher:
         return await self._archive.blocking(identities, key.type, body)
 
     def _count(self, series: Series, items: Sequence[Item], size_bytes: int) -> None:
-        feed = self._archive.feed
+        feed = self._archive.edition.label
         metrics.ARCHIVED.labels(feed, series.type).inc(len(items))
         metrics.OBJECTS_STORED.labels(feed).inc()
         metrics.ARCHIVER_BYTES_WRITTEN.labels("normalized").inc(size_bytes)

@@ -1,11 +1,13 @@
 """Turn journal records into events, in order, and hand them to the publisher."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import trio
 
 from ssmd import metrics
+from ssmd.actors.edition import Edition
 from ssmd.actors.lineage import slot_of
 from ssmd.actors.pipeline import Batch, Progress
 from ssmd.actors.segment_tally import SegmentTally
@@ -15,13 +17,15 @@ from ssmd.errors import BadRecord
 from ssmd.journal import Checkpoints, Entry, Journal, JournalReader, Position, Tallies
 from ssmd.log import get_logger
 from ssmd.model import Event, message_id, type_of
-from ssmd.protocols.decoder import Counts, Decoded, Desync, FeedDecoder
+from ssmd.protocols.outcome import Decoded, Decoder, Desync
 from ssmd.protocols.quality import NOT_ENCODABLE
 from ssmd.supervisor import Mailbox
 
 READ_LIMIT: Final = 512
 
-BuildDecoder = Callable[[bytes | None], FeedDecoder]
+BuildDecoder = Callable[[bytes | None], Decoder]
+Report = Callable[[], None]
+BuildReport = Callable[[Decoder], Report]
 
 
 class NormalizerLinks:
@@ -46,14 +50,18 @@ class Normalizer:
     """Bad frames are counted and skipped; they never stop it. A restart finds its books by checkpoint and replay."""
 
     def __init__(
-        self, feed: str, build_decoder: BuildDecoder, links: NormalizerLinks, version: str | None = None
+        self,
+        edition: Edition,
+        build_decoder: BuildDecoder,
+        links: NormalizerLinks,
+        build_report: BuildReport | None = None,
     ) -> None:
-        """version: what the quality ledger calls it; None: the name of the decoder's class in `VERSIONS`."""
-        self._feed = feed
-        self._version = version
+        """build_report: what tells of the decoder's totals after each batch; None: CountsSeen."""
+        self._edition = edition
         self._build_decoder = build_decoder
         self._links = links
-        self._log = get_logger(feed=feed, actor="normalizer")
+        self._build_report = build_report or partial(CountsSeen, edition.label)
+        self._log = get_logger(feed=edition.feed, version=edition.version, actor="normalizer")
         self._draining = False
         self._may_be_closed = True
         self._waiting: trio.CancelScope | None = None
@@ -62,20 +70,20 @@ class Normalizer:
         """Decode until drained; then finish what the journal holds and close the outbox."""
         task_status.started()
         self._decoder = await self._restore()
-        self._counted = CountsSeen(self._feed, self._decoder.counts)
+        report = self._build_report(self._decoder)
         self._reader = JournalReader(self._links.journal, self._links.progress.position)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look_up_when_closed)
-            await self._follow()
+            await self._follow(report)
             nursery.cancel_scope.cancel()
         await self._hand_over_closed()
         self._links.outbox.close()
 
-    async def _follow(self) -> None:
+    async def _follow(self, report: Report) -> None:
         while entries := await self._next():
             await self._links.outbox.room()
             self._links.outbox.offer(await self._step(entries))
-            self._counted.report(self._decoder.counts)
+            report()
 
     def drain(self) -> None:
         self._draining = True
@@ -139,19 +147,18 @@ class Normalizer:
             try:
                 payload = marketdata.encode(event)
             except BadRecord as error:
-                metrics.REJECTS.labels(self._feed, NOT_ENCODABLE).inc()
+                metrics.REJECTS.labels(self._edition.label, NOT_ENCODABLE).inc()
                 self._tally.fold.reject_event(type_of(event))
                 self._log.warning("event_rejected", id=message_id(event), error=str(error))
                 continue
-            subject = f"md.{self._feed}.{type_of(event)}.{event.symbol}"
-            messages.append(Outgoing(subject, payload, message_id(event)))
+            messages.append(Outgoing(self._edition.subject(event), payload, self._edition.message_id(event)))
             received.append(event.recv_ns)
 
     def _report(self, decoded: Decoded) -> None:
         for reject in decoded.rejects:
             self._log.warning("frame_rejected", conn=reject.conn, seq=reject.seq, reason=reject.reason)
         for desync in decoded.desyncs:
-            metrics.RESYNCS.labels(self._feed, desync.reason).inc()
+            metrics.RESYNCS.labels(self._edition.label, desync.reason).inc()
             self._log.warning("book_desynchronised", conn=desync.conn, symbol=desync.symbol, reason=desync.reason)
             slot = slot_of(desync.conn)
             if slot < len(self._links.wishes):
@@ -159,7 +166,7 @@ class Normalizer:
 
     # finding the books again ---------------------------------------------------------------------------------
 
-    async def _restore(self) -> FeedDecoder:
+    async def _restore(self) -> Decoder:
         """Return a decoder in the state it had behind the last record that was handed over."""
         start = self._links.progress.position or self._oldest()
         if start is None:
@@ -170,8 +177,8 @@ class Normalizer:
         self._log.info("books_restored", segment=segment, replayed=replayed)
         return decoder
 
-    def _begin(self, decoder: FeedDecoder) -> FeedDecoder:
-        self._tally = SegmentTally(Tallies(self._links.journal.directory), decoder, self._version)
+    def _begin(self, decoder: Decoder) -> Decoder:
+        self._tally = SegmentTally(Tallies(self._links.journal.directory), decoder, self._edition.version)
         return decoder
 
     def _oldest(self) -> Position | None:
@@ -183,7 +190,7 @@ class Normalizer:
         here = [segment.name for segment in links.journal.segments if segment.name in known]
         return Position(here[0], 0) if here else None
 
-    def _decoder_before(self, segment: str) -> tuple[str, FeedDecoder]:
+    def _decoder_before(self, segment: str) -> tuple[str, Decoder]:
         """Return the newest decoder state at or before a segment that can be read, and the segment it belongs to.
 
         Without any, an empty decoder at the segment itself: then what its connections say until their end is rejected.
@@ -199,7 +206,7 @@ class Normalizer:
         self._log.error("no_checkpoint", segment=segment)
         return segment, self._build_decoder(None)
 
-    async def _replay(self, decoder: FeedDecoder, begin: Position, end: Position) -> int:
+    async def _replay(self, decoder: Decoder, begin: Position, end: Position) -> int:
         """Feed what was handed over already; nothing comes of it a second time."""
         reader, replayed = JournalReader(self._links.journal, begin), 0
         at = begin
@@ -218,12 +225,13 @@ class Normalizer:
 class CountsSeen:
     """Carries the decoder's running totals into counters that only rise, over restarts of the decoder."""
 
-    def __init__(self, feed: str, start: Counts) -> None:
+    def __init__(self, feed: str, decoder: Decoder) -> None:
         self._feed = feed
-        self._last = start.copy()
+        self._decoder = decoder
+        self._last = decoder.counts.copy()
 
-    def report(self, counts: Counts) -> None:
-        last, feed = self._last, self._feed
+    def __call__(self) -> None:
+        last, counts, feed = self._last, self._decoder.counts, self._feed
         metrics.CHECKSUMS.labels(feed, "verified").inc(counts.checksums_verified - last.checksums_verified)
         metrics.CHECKSUMS.labels(feed, "failed").inc(counts.checksums_failed - last.checksums_failed)
         metrics.DUPLICATE_TRADES.labels(feed).inc(counts.duplicates - last.duplicates)

@@ -32,17 +32,16 @@ class Publisher:
     """A crash or an outage in mid-batch sends the batch again with the same identities: the bus keeps each once."""
 
     def __init__(
-        self, feed: str, dialer: BusDialer, stream: StreamSpec, links: PublisherLinks, now: NowNs = now_ns
+        self, label: str, dialer: BusDialer, stream: StreamSpec, links: PublisherLinks, now: NowNs = now_ns
     ) -> None:
-        self._feed = feed
         self._dialer = dialer
         self._stream = stream
         self._links = links
         self._now = now
         self._saved_s = 0.0
-        self._duplicates = metrics.PUBLISH_DUPLICATES.labels(feed)
-        self._published = metrics.EVENTS_PUBLISHED.labels(feed)
-        self._lag = metrics.CONNECTOR_LAG.labels(feed)
+        self._duplicates = metrics.PUBLISH_DUPLICATES.labels(label)
+        self._published = metrics.EVENTS_PUBLISHED.labels(label)
+        self._lag = metrics.CONNECTOR_LAG.labels(label)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Publish until the outbox is closed and empty. Raises BusDown, an outage, with the cursor where it was."""

@@ -1,12 +1,11 @@
 """What the normalizer notes of each segment while it reads it, and hands over once it has passed it."""
 
 from ssmd.codec import marketdata
-from ssmd.errors import BadRecord, ConfigError
+from ssmd.errors import BadRecord
 from ssmd.journal import Tallies, TallyName
 from ssmd.model import type_of
 from ssmd.protocols import quality
-from ssmd.protocols.decoder import VERSIONS, FeedDecoder
-from ssmd.protocols.outcome import Decoded
+from ssmd.protocols.outcome import Decoded, Decoder
 from ssmd.protocols.quality import MinuteFold
 from ssmd.records import Record
 
@@ -14,8 +13,7 @@ from ssmd.records import Record
 class SegmentTally:
     """Begins with a segment's first record, also when a restarted normalizer reads that one again."""
 
-    def __init__(self, tallies: Tallies, decoder: FeedDecoder, version: str | None = None) -> None:
-        """version: of the decoder; None where its class tells. Raises ConfigError where it does not."""
+    def __init__(self, tallies: Tallies, decoder: Decoder, version: str) -> None:
         self.segment = ""
         """The segment at hand; empty in front of the first one."""
         self.handed_over = ""
@@ -23,7 +21,7 @@ class SegmentTally:
         self.fold = MinuteFold(decoder.counts)
         self._tallies = tallies
         self._decoder = decoder
-        self._version = version or version_of(decoder)
+        self._version = version
 
     def begin(self, segment: str) -> None:
         """Take a segment from its first record on; the decoder stands in front of it."""
@@ -45,11 +43,3 @@ class SegmentTally:
                 marketdata.encode(event)
             except BadRecord:
                 self.fold.reject_event(type_of(event))
-
-
-def version_of(decoder: FeedDecoder) -> str:
-    """Return the name of a decoder's version, which is that of its class. Raises ConfigError for an unnamed one."""
-    for version, made in VERSIONS.items():
-        if made is type(decoder):
-            return version
-    raise ConfigError(f"decoder is {type(decoder).__name__}; no normalizer version has that name")

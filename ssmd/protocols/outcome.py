@@ -1,11 +1,12 @@
 """What a decoder gives back: events, and what went wrong on the way to them."""
 
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct, field
 
 from ssmd.model import Event
+from ssmd.records import Record
 
 
 class Reject(Struct, frozen=True):
@@ -69,3 +70,20 @@ class Counts(Struct):
     def copy(self) -> "Counts":
         """Return totals that do not move when these do."""
         return msgspec.structs.replace(self, rejected=dict(self.rejected), messages=dict(self.messages))
+
+
+class Decoder(Protocol):
+    """What turns the records of a feed, in journal order, into events; see `ssmd.protocols.decoder`."""
+
+    @property
+    def counts(self) -> Counts:
+        """Running totals; the same object as long as the decoder lives."""
+        ...
+
+    def feed(self, record: Record) -> Decoded:
+        """Return what comes of the next record. Never raises for bad input."""
+        ...
+
+    def state(self) -> bytes:
+        """Return everything the future depends on."""
+        ...

@@ -14,6 +14,7 @@ import trio
 from ssmd import __version__, metrics
 from ssmd.actors.batcher import ArchiveFeed, Batcher
 from ssmd.actors.budget import ConnectBudget
+from ssmd.actors.edition import Edition
 from ssmd.actors.lineage import Lineage
 from ssmd.actors.normalizer import Normalizer, NormalizerLinks
 from ssmd.actors.ops import OpsEndpoint
@@ -94,6 +95,7 @@ class Connector:
             gauge(wishes)
         self.last_config = LastConfig(directory, entry.config())
         self.config: Cell[FeedConfig] = Cell(self.last_config.load())
+        self.edition = Edition(spec.feed, self.config.get().normalizer)  # changes only with a restart
         self.standing = Standing(self.config.get(), world.now)
         self.identity = identity(spec, world.now())
         limits_of = self.exchange.limits
@@ -123,13 +125,12 @@ class Connector:
     def _publisher(self) -> Publisher:
         links = PublisherLinks(self.outbox, self.cursor, self.checkpoints, self.board)
         stream = stream_spec(self.spec.environment, self.spec.settings)
-        return Publisher(self.spec.feed, self.world.dialer, stream, links, self.world.now)
+        return Publisher(self.edition.label, self.world.dialer, stream, links, self.world.now)
 
     def _normalizer(self) -> Normalizer:
-        version = self.config.get().normalizer
-        build = partial(decoder, version, self.spec.feed, self.exchange)
+        build = partial(decoder, self.edition.version, self.spec.feed, self.exchange)
         links = NormalizerLinks(self.journal, self.checkpoints, self.progress, self.outbox, self.wishes)
-        return Normalizer(self.spec.feed, build, links)
+        return Normalizer(self.edition, build, links)
 
     def _raw_writer(self) -> RawWriter:
         return RawWriter(self.journal, self.spec.settings.journal)
@@ -194,7 +195,7 @@ def _sweeper(spec: RoleSpec, world: World) -> Sweeper:
 
 def _batcher(feed: str, spec: RoleSpec, world: World, board: HealthBoard) -> Batcher:
     version = feed_entry(spec.environment, feed).normalizer
-    archive = ArchiveFeed(feed, stream_spec(spec.environment, spec.settings), version)
+    archive = ArchiveFeed(Edition(feed, version), stream_spec(spec.environment, spec.settings))
     return Batcher(archive, world.dialer, world.store, board, world.now)
 
 

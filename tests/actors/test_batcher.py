@@ -3,6 +3,7 @@ import trio
 
 from ssmd import metrics
 from ssmd.actors.batcher import ArchiveFeed, Batcher
+from ssmd.actors.edition import Edition
 from ssmd.blocking import inline
 from ssmd.bus.base import Outgoing, StreamSpec
 from ssmd.bus.memory import MemoryDialer
@@ -32,7 +33,7 @@ class Rig:
         self.board = HealthBoard()
 
     def batcher(self) -> Batcher:
-        archive = ArchiveFeed("kraken", STREAM, "v1", inline)
+        archive = ArchiveFeed(Edition("kraken", "v1"), STREAM, inline)
         return Batcher(archive, self.dialer, self.store, self.board, virtual_now_ns)
 
     def supervised(self) -> Supervisor:

@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from ssmd import metrics
+from ssmd.actors.edition import Edition
 from ssmd.actors.normalizer import Normalizer, NormalizerLinks
 from ssmd.actors.pipeline import Batch, Progress
 from ssmd.blocking import inline
@@ -36,7 +37,7 @@ class Rig:
 
     def normalizer(self) -> Normalizer:
         links = NormalizerLinks(self.journal, self.checkpoints, self.progress, self.outbox, self.wishes)
-        return Normalizer("kraken", partial(decoder, "v1", "kraken", exchange("kraken")), links)
+        return Normalizer(Edition("kraken", "v1"), partial(decoder, "v1", "kraken", exchange("kraken")), links)
 
     def note(self, note) -> None:
         self.journal.append_note(CONN, self.seq, note)

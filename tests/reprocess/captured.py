@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from ssmd.actors.edition import Edition
 from ssmd.actors.normalizer import Normalizer, NormalizerLinks
 from ssmd.actors.pipeline import Batch, Progress
 from ssmd.actors.sealer import Manifest, Sealer
@@ -118,7 +119,7 @@ class Captured:
         await self.journal.write_pending()
         links = NormalizerLinks(self.journal, self.checkpoints, self.progress, self.outbox, [])
         build = partial(decoder, "v1", FEED, exchange(FEED))
-        normalizer = Normalizer(FEED, build, links)
+        normalizer = Normalizer(Edition(FEED, "v1"), build, links)
         if drain:
             normalizer.drain()
         with trio.move_on_after(0.5):
