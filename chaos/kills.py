@@ -11,7 +11,7 @@ from chaos.check import check, check_stream
 from chaos.processes import nats_server, until
 from chaos.rig import ARCHIVER, CONNECTOR, EVENTS, NATS, Rig, running
 from chaos.rows import Row, Stopwatch
-from chaos.targets import Faults, Recovery, Restart
+from chaos.targets import BadCandidates, Faults, Recovery, Restart
 from ssmd.bus.nats import NatsDialer
 from ssmd.store.objects import local_store
 
@@ -116,7 +116,7 @@ async def kill_all_at_once(row: Row, folder: Path, target: Recovery, pauses_s: t
     row.duration_s = watch.elapsed_s
 
 
-async def finish(row: Row, rig: Rig, target: Recovery | Restart | Faults) -> None:
+async def finish(row: Row, rig: Rig, target: Recovery | Restart | Faults | BadCandidates) -> None:
     """Drain the system and compare everything with everything."""
     watch = Stopwatch()
     row.at_most("exit_code", await rig.stop(), 0)

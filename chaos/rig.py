@@ -73,9 +73,11 @@ class Rig:
 
     def is_ready(self) -> bool:
         """Tell whether this very process has written endpoints.json."""
-        path = self.data_dir / "run/endpoints.json"
-        endpoints = msgspec.json.decode(path.read_bytes(), type=Endpoints) if path.exists() else None
-        return self._process is not None and endpoints is not None and endpoints.pid == self._process.pid
+        is_there = (self.data_dir / "run/endpoints.json").exists()
+        return self._process is not None and is_there and self.endpoints().pid == self._process.pid
+
+    def endpoints(self) -> Endpoints:
+        return msgspec.json.decode((self.data_dir / "run/endpoints.json").read_bytes(), type=Endpoints)
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End `ssmd up` by a signal and return its exit code; the exchange goes on."""

@@ -89,6 +89,22 @@ class HotChange(Struct, frozen=True, forbid_unknown_fields=True):
     frames_unaccounted: int
 
 
+class BadCandidates(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold while candidate normalizers of these versions (chaos/planted) run, each for so long.
+
+    primary_lag_s: the highest that the normalizer beside them shows. gone_within_s: after none is named any more.
+    """
+
+    rate_per_s: int
+    versions: tuple[str, ...]
+    each_for_s: float
+    started_within_s: float
+    gone_within_s: float
+    primary_lag_s: float
+    archive_duplicates: int
+    frames_unaccounted: int
+
+
 class StoreAway(Struct, frozen=True, forbid_unknown_fields=True):
     """What must hold when the object store misbehaves. away_s: how long each fault lasts; disk_mb: the store's volume.
 

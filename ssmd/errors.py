@@ -6,7 +6,9 @@ SsmdError
 │   ├── StoreDown          the object store is away, slow or full
 │   │   └── StoreRefused   it answers and says no: a person must act (also a ConfigError); capture goes on
 │   ├── ExchangeDown       the exchange is away, silent or closed the connection
-│   └── DiskFull           the journal's volume has no room
+│   ├── DiskFull           the journal's volume has no room
+│   ├── Outrun             what was to be read was deleted meanwhile: begin behind it, say what is missing
+│   └── CandidateDown      the process of a candidate normalizer ended: nobody else is concerned
 ├── BadFrame               one frame cannot be understood: count it, keep it raw, go on
 ├── BadRecord              one stored raw line or message cannot be read: count it, go on
 ├── ConfigError            what the user wrote is wrong: say what, where and what is allowed
@@ -45,6 +47,14 @@ class ExchangeDown(Outage):
 
 class DiskFull(Outage):
     """The journal's volume has no room or refuses writes."""
+
+
+class Outrun(Outage):
+    """The journal did not wait for this reader: what it was about to read is deleted."""
+
+
+class CandidateDown(Outage):
+    """The process of a candidate normalizer ended without being asked."""
 
 
 class BadFrame(SsmdError):

@@ -98,6 +98,21 @@ TORN_BYTES: Final = _counter("ssmd_connector_torn_bytes_total", "Bytes of half-w
 RECEIVE_TO_ACK: Final = Latency("ssmd_connector_receive_to_ack_seconds", "From receiving a frame to the bus's ack.")
 MINUTES_SEALED: Final = _counter("ssmd_connector_minutes_sealed_total", "Raw objects stored with manifest.", ("feed",))
 
+# Candidate normalizer ----------------------------------------------------------------------------------------
+
+CANDIDATE_UP: Final = _gauge("ssmd_candidate_up", "1 while the candidate's process runs.", ("feed", "version"))
+CANDIDATE_CURSOR_AGE: Final = _gauge(
+    "ssmd_candidate_cursor_age_seconds", "Since the candidate last got on; high while it hangs or is down.", ("feed",)
+)
+CANDIDATE_EVENTS: Final = _counter(
+    "ssmd_candidate_events_total",
+    "Events of the candidate compared with the normalizer's: same, changed, added, removed.",
+    ("feed", "version", "type", "verdict"),
+)
+CANDIDATE_SKIPPED: Final = _counter(
+    "ssmd_candidate_skips_total", "Times that segments were deleted before the candidate had read them.", ("feed",)
+)
+
 # Archiver ----------------------------------------------------------------------------------------------------
 
 ARCHIVED: Final = _counter("ssmd_archiver_events_total", "Events stored in objects.", ("feed", "type"))

@@ -31,6 +31,8 @@ class FeedConfig(Struct, frozen=True):
     shards: int = 1
     serve_version: str = ""
     """What readers of the archive use; empty: the normalizer's own. It changes nothing of capture."""
+    candidate_normalizer: str = ""
+    """What runs beside the normalizer, on data of its own; empty: nothing. It changes nothing of capture."""
 
 
 class Predecessor(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import trio
 
@@ -14,7 +14,7 @@ from ssmd.actors.segment_tally import SegmentTally
 from ssmd.bus.base import Outgoing
 from ssmd.codec import marketdata
 from ssmd.errors import BadRecord
-from ssmd.journal import Checkpoints, Entry, Journal, JournalReader, Position, Tallies
+from ssmd.journal import Checkpoints, Entry, JournalReader, Position, Readable, Tallies
 from ssmd.log import get_logger
 from ssmd.model import Event, message_id, type_of
 from ssmd.protocols.outcome import Decoded, Decoder, Desync
@@ -23,9 +23,10 @@ from ssmd.supervisor import Mailbox
 
 READ_LIMIT: Final = 512
 
-BuildDecoder = Callable[[bytes | None], Decoder]
+D = TypeVar("D", bound=Decoder)
+BuildDecoder = Callable[[bytes | None], D]
 Report = Callable[[], None]
-BuildReport = Callable[[Decoder], Report]
+BuildReport = Callable[[D], Report]
 
 
 class NormalizerLinks:
@@ -33,7 +34,7 @@ class NormalizerLinks:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Readable,
         checkpoints: Checkpoints,
         progress: Progress,
         outbox: Mailbox[Batch],
@@ -46,15 +47,15 @@ class NormalizerLinks:
         self.wishes = wishes
 
 
-class Normalizer:
+class Normalizer(Generic[D]):
     """Bad frames are counted and skipped; they never stop it. A restart finds its books by checkpoint and replay."""
 
     def __init__(
         self,
         edition: Edition,
-        build_decoder: BuildDecoder,
+        build_decoder: BuildDecoder[D],
         links: NormalizerLinks,
-        build_report: BuildReport | None = None,
+        build_report: BuildReport[D] | None = None,
     ) -> None:
         """build_report: what tells of the decoder's totals after each batch; None: CountsSeen."""
         self._edition = edition
@@ -99,6 +100,7 @@ class Normalizer:
                 continue  # drain() may have come meanwhile, and had nothing to cancel
             with trio.CancelScope() as self._waiting:
                 return await self._reader.read(READ_LIMIT)
+        await self._links.journal.look()
         if self._reader.caught_up():
             return ()
         return await self._reader.read(READ_LIMIT)
@@ -166,7 +168,7 @@ class Normalizer:
 
     # finding the books again ---------------------------------------------------------------------------------
 
-    async def _restore(self) -> Decoder:
+    async def _restore(self) -> D:
         """Return a decoder in the state it had behind the last record that was handed over."""
         start = self._links.progress.position or self._oldest()
         if start is None:
@@ -177,7 +179,7 @@ class Normalizer:
         self._log.info("books_restored", segment=segment, replayed=replayed)
         return decoder
 
-    def _begin(self, decoder: Decoder) -> Decoder:
+    def _begin(self, decoder: D) -> D:
         self._tally = SegmentTally(Tallies(self._links.journal.directory), decoder, self._edition.version)
         return decoder
 
@@ -190,7 +192,7 @@ class Normalizer:
         here = [segment.name for segment in links.journal.segments if segment.name in known]
         return Position(here[0], 0) if here else None
 
-    def _decoder_before(self, segment: str) -> tuple[str, Decoder]:
+    def _decoder_before(self, segment: str) -> tuple[str, D]:
         """Return the newest decoder state at or before a segment that can be read, and the segment it belongs to.
 
         Without any, an empty decoder at the segment itself: then what its connections say until their end is rejected.
@@ -206,7 +208,7 @@ class Normalizer:
         self._log.error("no_checkpoint", segment=segment)
         return segment, self._build_decoder(None)
 
-    async def _replay(self, decoder: Decoder, begin: Position, end: Position) -> int:
+    async def _replay(self, decoder: D, begin: Position, end: Position) -> int:
         """Feed what was handed over already; nothing comes of it a second time."""
         reader, replayed = JournalReader(self._links.journal, begin), 0
         at = begin

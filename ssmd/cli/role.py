@@ -17,17 +17,22 @@ import trio
 
 from ssmd import log, metrics, trees
 from ssmd.errors import ConfigError, RestartIntensityExceeded
+from ssmd.trees.candidate import be_modest
 from ssmd.trees.roles import bootstrap
 
 EXIT_USAGE: Final = 2
 EXIT_UNREACHABLE: Final = 5
 EXIT_GAVE_UP: Final = 70
+CANDIDATE_MEMORY_BYTES: Final = 160 << 20
+"""A connector's container may have 256 MB; what is above this ends the candidate and not the container."""
 
 
 def main() -> int:
     spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=trees.RoleSpec)
     log.configure(spec.settings.log.level, role=spec.title)
     try:
+        if spec.role == "candidate":
+            be_modest(CANDIDATE_MEMORY_BYTES)
         trees.claim(spec.data_path, spec.title)
         return trio.run(run_role, spec)  # noqa: TID251  # the entry of a role process
     except ConfigError as error:

@@ -23,6 +23,7 @@ def check_feed(feed: str, config: FeedConfig, known_normalizers: Iterable[str]) 
         raise ConfigError(
             f"feed {feed}: normalizer is {config.normalizer!r}; known are {', '.join(sorted(known_normalizers))}"
         )
+    _check_candidate(feed, config, known_normalizers)
     if len(config.symbols) > MAX_SYMBOLS:
         raise ConfigError(f"feed {feed}: {len(config.symbols)} symbols; at most {MAX_SYMBOLS}")
     _check_range(feed, "book_depth", config.book_depth, BOOK_DEPTH)
@@ -37,6 +38,15 @@ def check_feed(feed: str, config: FeedConfig, known_normalizers: Iterable[str]) 
             raise ConfigError(f"feed {feed}: symbol {entry.symbol!r} is not made of A-Z, 0-9, _ and -")
     _check_unique(feed, "name", (entry.name for entry in config.symbols))
     _check_unique(feed, "symbol", (entry.symbol for entry in config.symbols))
+
+
+def _check_candidate(feed: str, config: FeedConfig, known_normalizers: Iterable[str]) -> None:
+    candidate = config.candidate_normalizer
+    if candidate and candidate not in known_normalizers:
+        known = ", ".join(sorted(known_normalizers))
+        raise ConfigError(f"feed {feed}: candidate_normalizer is {candidate!r}; known are {known}")
+    if candidate == config.normalizer:
+        raise ConfigError(f"feed {feed}: candidate_normalizer is {candidate!r}, which is the normalizer already")
 
 
 def _check_range(feed: str, what: str, value: int, allowed: tuple[int, int]) -> None:

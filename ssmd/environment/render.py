@@ -25,7 +25,9 @@ from ssmd.settings import DeploySettings
 OVERLAYS: Final = Path("k8s/kustomize/overlays")
 """A folder per environment, seen from the root of the project."""
 
-HOT_FIELDS: Final = frozenset({"symbols", "enabled", "book_depth", "book_interval_ms", "serve_version"})
+HOT_FIELDS: Final = frozenset(
+    {"symbols", "enabled", "book_depth", "book_interval_ms", "serve_version", "candidate_normalizer"}
+)
 """What the symbol watcher takes over while the connector runs; any other field of a feed restarts it."""
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

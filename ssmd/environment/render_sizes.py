@@ -54,7 +54,7 @@ def go_memory_limit(resources: Resources) -> str:
 
 
 def connector_grace_s(shards: int) -> int:
-    return 75 + 3 * shards
+    return 85 + 3 * shards
 
 
 def archiver_grace_s(feeds: int) -> int:

@@ -10,7 +10,7 @@ from ssmd.environment.catalog import Catalog, FeedFacts
 from ssmd.environment.check import MAX_SYMBOLS
 from ssmd.environment.problem import VERY_ALIKE, Mark, Problem, did_you_mean, dotted
 from ssmd.environment.source import Mapping, Node, Path, Scalar, elements, lookup, mapping, text
-from ssmd.environment.spec import NAME, SIZE, TIME
+from ssmd.environment.spec import NAME, SIZE, TIME, FeedEntry
 from ssmd.settings import parse_size
 
 BUCKETS: Final = ("raw", "normalized")
@@ -116,6 +116,17 @@ def _check_offered(feed: str, node: Mapping, facts: FeedFacts) -> Iterator[Probl
             known = ", ".join(facts.normalizers)
             path = dotted(("spec", "feeds", feed, field))
             yield Problem("normalizer", f"{field} '{version.value}' does not exist", version.mark, known, path=path)
+    yield from _check_candidate(feed, node, facts)
+
+
+def _check_candidate(feed: str, node: Mapping, facts: FeedFacts) -> Iterator[Problem]:
+    candidate, normalizer = text(node, "candidate_normalizer"), text(node, "normalizer")
+    used = normalizer.value if normalizer is not None else FeedEntry(()).normalizer
+    if candidate is not None and candidate.value == used:
+        others = ", ".join(version for version in facts.normalizers if version != used) or "none yet"
+        path = dotted(("spec", "feeds", feed, "candidate_normalizer"))
+        message = f"candidate_normalizer '{used}' is the normalizer already"
+        yield Problem("normalizer", message, candidate.mark, f"another version: {others}", path=path)
 
 
 # storage and stream ------------------------------------------------------------------------------------------

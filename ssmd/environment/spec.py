@@ -65,7 +65,9 @@ class FeedEntry(Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=SHARDS[0], le=SHARDS[1], description="Connections that share the symbols; changes at a restart.")
     ] = 1
     normalizer: Annotated[Normalizer, Meta(description="What makes the published data; changes at a restart.")] = "v1"
-    candidate_normalizer: Annotated[Normalizer, Meta(description="A second version beside it.")] | None = None
+    candidate_normalizer: (
+        Annotated[Normalizer, Meta(description="A second version that runs beside it, on data of its own.")] | None
+    ) = None
     serve_version: (
         Annotated[Normalizer, Meta(description="What readers use; else what the normalizer makes.")] | None
     ) = None
@@ -85,6 +87,7 @@ class FeedEntry(Struct, frozen=True, forbid_unknown_fields=True):
             normalizer=self.normalizer,
             shards=self.shards,
             serve_version=self.serve_version or "",
+            candidate_normalizer=self.candidate_normalizer or "",
         )
 
 

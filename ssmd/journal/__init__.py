@@ -5,24 +5,29 @@ decoder's checkpoints, what came of each segment, and what the sealer has stored
 writes, readers follow.
 """
 
+from ssmd.journal.borrowed import BorrowedCheckpoints
 from ssmd.journal.checkpoints import Checkpoints
 from ssmd.journal.cursor import Cursor
+from ssmd.journal.follower import JournalFollower
 from ssmd.journal.journal import Journal, JournalLimits
 from ssmd.journal.last_config import LastConfig
-from ssmd.journal.reader import JournalReader
+from ssmd.journal.reader import JournalReader, Readable
 from ssmd.journal.segments import Position, Segment
 from ssmd.journal.tail import Entry
 from ssmd.journal.tallies import Tallies, TallyName
 
 __all__ = [
+    "BorrowedCheckpoints",
     "Checkpoints",
     "Cursor",
     "Entry",
     "Journal",
+    "JournalFollower",
     "JournalLimits",
     "JournalReader",
     "LastConfig",
     "Position",
+    "Readable",
     "Segment",
     "Tallies",
     "TallyName",

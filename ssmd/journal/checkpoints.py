@@ -28,7 +28,10 @@ class Checkpoints:
         """Remove the checkpoints of older segments but the newest: it is there in case a later one is damaged."""
         older = [name for name in self.segments(before_segment) if name < before_segment]
         for name in older[1:]:
-            self._path(name).unlink(missing_ok=True)
+            self.remove(name)
+
+    def remove(self, segment: str) -> None:
+        self._path(segment).unlink(missing_ok=True)
 
     def _path(self, segment: str) -> Path:
         return self._directory / f"{segment}{_SUFFIX}"

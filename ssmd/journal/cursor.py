@@ -14,9 +14,14 @@ class Cursor:
     """A position in memory and on disk. A position on disk may lag; repeating from there is harmless."""
 
     def __init__(self, directory: Path) -> None:
-        self._path = directory / FILE_NAME
+        self._path = self.path(directory)
         self._position = self._load()
         self._saved = self._position
+
+    @staticmethod
+    def path(directory: Path) -> Path:
+        """Return where it is kept; written whenever it has moved, half a second later at most."""
+        return directory / FILE_NAME
 
     @property
     def position(self) -> Position | None:

@@ -281,6 +281,12 @@ class Journal:
         self.segments.remove(segment)
         path.unlink()
 
+    def leave(self, segment: str) -> None:
+        """Nothing to do: no segment is removed before its readers here have passed it."""
+
+    async def look(self) -> None:
+        """Nothing to do: what is written is shown at once."""
+
     async def wait_changed(self) -> None:
         """Wait until more was written."""
         await self._changed.wait()

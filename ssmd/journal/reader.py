@@ -1,22 +1,50 @@
 """Follow the journal in order: from memory when caught up, from segments when behind."""
 
+from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from pathlib import Path
+from typing import Final, Protocol
 
 import trio
 
+from ssmd.blocking import Blocking
 from ssmd.codec import raw
-from ssmd.journal.journal import Journal
-from ssmd.journal.segments import Position
-from ssmd.journal.tail import Entry
+from ssmd.journal.segments import Position, Segment
+from ssmd.journal.tail import Entry, Tail
 
 BLOCK_BYTES: Final = 256 << 10
+
+
+class Readable(Protocol):
+    """A journal as its readers see it: the one that is written here, or another process's."""
+
+    directory: Path
+    blocking: Blocking
+    tail: Tail
+    segments: deque[Segment]
+    written: Position
+
+    def closed_segments(self) -> list[Segment]:
+        """Return the segments that will never grow again, oldest first."""
+        ...
+
+    def leave(self, segment: str) -> None:
+        """Be told that a reader finds nothing more in a segment. Raises Outrun if it may have missed something."""
+        ...
+
+    async def look(self) -> None:
+        """Show everything that was written so far."""
+        ...
+
+    async def wait_changed(self) -> None: ...
+
+    async def wait_closed(self) -> None: ...
 
 
 class JournalReader:
     """Reads every record behind its start exactly once. Any number of readers may follow one journal."""
 
-    def __init__(self, journal: Journal, start: Position | None) -> None:
+    def __init__(self, journal: Readable, start: Position | None) -> None:
         """Start behind the position; None starts with the oldest record there is."""
         self._journal = journal
         self._at = start or Position("", 0)
@@ -56,9 +84,12 @@ class JournalReader:
         """Return the entries of the next block, nothing at the end of what is on disk."""
         while True:
             entries = await self._journal.blocking(read_block, self._journal, self._at)
-            following = self._next_segment()
-            if entries or following is None:
+            if entries:
                 return entries
+            self._journal.leave(self._at.segment)
+            following = self._next_segment()
+            if following is None:
+                return ()
             self._at = Position(following, 0)
             if self._find_in_memory() is not None:
                 return ()
@@ -67,7 +98,7 @@ class JournalReader:
         return next((s.name for s in self._journal.segments if s.name > self._at.segment), None)
 
 
-def read_block(journal: Journal, at: Position) -> Sequence[Entry]:
+def read_block(journal: Readable, at: Position) -> Sequence[Entry]:
     """Return the whole lines of about one block behind the position; nothing at the segment's end."""
     path = journal.directory / at.segment
     if not path.is_file():

@@ -64,6 +64,12 @@ def last_line(path: Path) -> bytes:
         return os.pread(file.fileno(), size - start, start).removesuffix(b"\n")
 
 
+def whole_bytes(path: Path) -> int:
+    """Return how long a segment is up to its last line break."""
+    with path.open("rb") as file:
+        return _end_of_last_line(file.fileno(), file.seek(0, os.SEEK_END))
+
+
 def cut_torn_line(path: Path) -> int:
     """Cut what follows the last line break and return how many bytes that were.
 

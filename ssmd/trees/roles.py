@@ -8,12 +8,14 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 import trio
 
 from ssmd import __version__, metrics
 from ssmd.actors.batcher import ArchiveFeed, Batcher
 from ssmd.actors.budget import ConnectBudget
+from ssmd.actors.candidate import DRAIN_WITHIN_S, CandidateKeeper
 from ssmd.actors.edition import Edition
 from ssmd.actors.lineage import Lineage
 from ssmd.actors.normalizer import Normalizer, NormalizerLinks
@@ -34,10 +36,11 @@ from ssmd.journal.recovery import end_orphans
 from ssmd.log import get_logger
 from ssmd.protocols import exchange
 from ssmd.protocols.base import Exchange
-from ssmd.protocols.decoder import VERSIONS, Desync, decoder
+from ssmd.protocols.decoder import VERSIONS, Desync, FeedDecoder, decoder
 from ssmd.records import FeedConfig
 from ssmd.settings import parse_size
 from ssmd.supervisor import (
+    Actor,
     Backoff,
     Cell,
     ChildSpec,
@@ -49,6 +52,7 @@ from ssmd.supervisor import (
     Supervisor,
     Surroundings,
 )
+from ssmd.trees.candidate import candidate, candidate_process, watch_cursor
 from ssmd.trees.role_spec import RoleSpec
 from ssmd.trees.running import run_tree
 from ssmd.trees.world import (
@@ -64,6 +68,7 @@ from ssmd.trees.world import (
 )
 
 SESSION_DRAIN_S = 3.0
+CANDIDATE_BACKOFF = Backoff(first_s=1.0, cap_s=60.0)
 OUTBOX_BATCHES = 16
 WISHES = 1024
 BOOTSTRAP_WITHIN_S = 60.0
@@ -110,6 +115,7 @@ class Connector:
 
     def children(self) -> Sequence[ChildSpec]:
         return (
+            ChildSpec("candidate", self._candidate, CANDIDATE_BACKOFF, drain_within_s=DRAIN_WITHIN_S + 2),
             ChildSpec("sealer", self._sealer, STORE_BACKOFF, drain_within_s=20),
             ChildSpec("publisher", self._publisher, BUS_BACKOFF, drain_within_s=10),
             ChildSpec("normalizer", self._normalizer, drain_within_s=10),
@@ -119,6 +125,13 @@ class Connector:
             ChildSpec("sessions", self._sessions, drain_within_s=SESSION_DRAIN_S * len(self.wishes) + 1),
         )
 
+    def _candidate(self) -> CandidateKeeper:
+        return CandidateKeeper(self.spec.feed, self.config, self._candidate_process)
+
+    def _candidate_process(self, version: str) -> Actor:
+        watch_cursor(self.spec, version)
+        return candidate_process(self.spec, version)
+
     def _sealer(self) -> Sealer:
         return Sealer(self.spec.feed, self.journal, self.cursor, self.world.store)
 
@@ -127,7 +140,7 @@ class Connector:
         stream = stream_spec(self.spec.environment, self.spec.settings)
         return Publisher(self.edition.label, self.world.dialer, stream, links, self.world.now)
 
-    def _normalizer(self) -> Normalizer:
+    def _normalizer(self) -> Normalizer[FeedDecoder]:
         build = partial(decoder, self.edition.version, self.spec.feed, self.exchange)
         links = NormalizerLinks(self.journal, self.checkpoints, self.progress, self.outbox, self.wishes)
         return Normalizer(self.edition, build, links)
@@ -202,13 +215,16 @@ def _batcher(feed: str, spec: RoleSpec, world: World, board: HealthBoard) -> Bat
 # one role as a process ---------------------------------------------------------------------------------------
 
 
+_BUILDERS: Final = {"connector": connector, "archiver": archiver, "candidate": candidate}
+
+
 def role(spec: RoleSpec, world: World, on_listening: Callable[[str], None]) -> Supervisor:
     """Return the whole tree of a role process: its ops endpoint beside its actors.
 
     Five bugs within a minute make it give up: the process ends, and whoever runs it decides.
     """
     board = HealthBoard()
-    build = connector if spec.role == "connector" else archiver
+    build = _BUILDERS[spec.role]
     ops = partial(OpsEndpoint, spec.title, spec.settings.ops, board, on_listening)
     children = [ChildSpec("ops", ops), *build(spec, world, board)]
     surroundings = Surroundings(board=board, observe=observe)

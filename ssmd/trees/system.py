@@ -112,7 +112,7 @@ class System:
             if entry.enabled or feed in EXCHANGES:  # a disabled one idles, so that it can be enabled without a restart
                 feed_entry(self.spec.environment, feed)
                 build = partial(self._role, "connector", feed)
-                children.append(self._process(f"connector:{feed}", build, drain_within_s=50))
+                children.append(self._process(f"connector:{feed}", build, drain_within_s=60))
         return children
 
     def _process(self, name: str, build: Callable[[], Actor], drain_within_s: float) -> ChildSpec:

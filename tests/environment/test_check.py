@@ -16,6 +16,8 @@ def test_a_good_configuration_passes():
     [
         ("kra ken", FeedConfig(symbols=(BTC,)), "feed name 'kra ken'"),
         ("kraken", FeedConfig(symbols=(BTC,), normalizer="v9"), "normalizer is 'v9'; known are v1"),
+        ("kraken", FeedConfig(symbols=(BTC,), candidate_normalizer="v9"), "candidate_normalizer is 'v9'; known are v1"),
+        ("kraken", FeedConfig(symbols=(BTC,), candidate_normalizer="v1"), "which is the normalizer already"),
         ("kraken", FeedConfig(symbols=(BTC, BTC)), "'BTC/USD' stands there 2 times"),
         ("kraken", FeedConfig(symbols=(BTC, SymbolSpec("XBT/USD", "BTCUSD"))), "symbol 'BTCUSD' stands there 2 times"),
         ("kraken", FeedConfig(symbols=(SymbolSpec("BTC/USD", "btc/usd"),)), "symbol 'btc/usd' is not made of"),

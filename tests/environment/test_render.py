@@ -134,13 +134,14 @@ def _parts(hint: object) -> list[object]:
         {"enabled": False},
         {"book_depth": 25},
         {"book_interval_ms": 0},
+        {"candidate_normalizer": "v2"},
     ],
 )
 def test_a_hot_change_touches_only_the_config_map_and_the_name_of_the_job(change):
     assert changed_files(with_feed(environment(), **change)) == {"environment.yaml", "bootstrap/kustomization.yaml"}
 
 
-@pytest.mark.parametrize("change", [{"shards": 2}, {"normalizer": "v2"}, {"candidate_normalizer": "v2"}])
+@pytest.mark.parametrize("change", [{"shards": 2}, {"normalizer": "v2"}])
 def test_any_other_field_of_a_feed_restarts_its_connector(change):
     assert "feeds/kraken/connector.yaml" in changed_files(with_feed(environment(), **change))
 
@@ -170,6 +171,7 @@ def test_hot_is_what_the_symbol_watcher_takes():
         normalizer="v2",
         shards=2,
         serve_version="v2",
+        candidate_normalizer="v2",
     )
     fields = set(FeedConfig.__struct_fields__) - {"revision"}
     assert not [field for field in fields if getattr(others, field) == getattr(before, field)]  # a new one belongs here

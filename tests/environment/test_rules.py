@@ -174,6 +174,11 @@ def changed(old: str, marked: str) -> list[tuple[str, bool]]:
     return [(p.code, (p.mark.line, p.mark.column) == places.get("")) for p in inspected(text).problems]
 
 
+def test_a_candidate_is_another_version_than_the_normalizer():
+    assert changed("      book_depth", "      candidate_normalizer: v2\n      book_depth") == []
+    assert changed("      book_depth", "      candidate_normalizer: «»v1\n      book_depth") == [("normalizer", True)]
+
+
 @pytest.mark.parametrize("size", ["10MB", "1.5GB", "100TB", "10 GB"])
 def test_a_sensible_stream_size_passes(size):
     assert changed("  # who may", f"  jetstream: {{max_bytes: {size}}}\n  # who may") == []

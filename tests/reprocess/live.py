@@ -11,11 +11,12 @@ from ssmd.actors.batcher import ArchiveFeed
 from ssmd.blocking import inline
 from ssmd.bus.memory import MemoryDialer
 from ssmd.errors import ExchangeDown
-from ssmd.journal import Journal
+from ssmd.journal import Journal, JournalFollower
 from ssmd.settings import Settings
 from ssmd.store.memory import MemoryStore
 from ssmd.supervisor import HealthBoard, Intensity, Strategy, Supervisor
 from ssmd.trees import RoleSpec, World, archiver, connector
+from ssmd.trees.candidate import candidate
 from tests.actors.fakes import virtual_now_ns
 from tests.integration.rig import environment
 from tests.protocols.recorded import HEARTBEAT, VenueBook, ticker, trade
@@ -115,16 +116,23 @@ class _Connection:
         return update
 
 
-class LiveSystem:
-    """One connector and one archiver over a broker and a store in memory; roles can be crashed."""
+ROLES = {"connector": connector, "archiver": archiver, "candidate": candidate}
 
-    def __init__(self, folder, nursery: trio.Nursery, monkeypatch, seed: int) -> None:
+
+class LiveSystem:
+    """Connector, archiver and candidate over a broker and a store in memory; roles can be crashed."""
+
+    def __init__(self, folder, nursery: trio.Nursery, monkeypatch, seed: int, candidate: str | None = None) -> None:
         monkeypatch.setattr("ssmd.trees.roles.Journal", lambda *places: Journal(*places, inline))
-        monkeypatch.setattr("ssmd.trees.roles.ArchiveFeed", lambda *what: ArchiveFeed(*what, inline))
+        monkeypatch.setattr("ssmd.trees.candidate.JournalFollower", lambda *places: JournalFollower(*places, inline))
+        for tree in ("roles", "candidate"):
+            monkeypatch.setattr(f"ssmd.trees.{tree}.ArchiveFeed", lambda *what: ArchiveFeed(*what, inline))
         self.exchange = FaultyExchange(seed)
         self.store = MemoryStore()
-        self.world = World(MemoryDialer(), self.store, self.exchange, virtual_now_ns)
+        self.dialer = MemoryDialer()
+        self.world = World(self.dialer, self.store, self.exchange, virtual_now_ns)
         self._described = environment(NAMES)
+        self._candidate = environment(NAMES, candidate_normalizer=candidate)
         self._folder = folder
         self._nursery = nursery
         self._scopes: dict[str, trio.CancelScope] = {}
@@ -133,8 +141,9 @@ class LiveSystem:
 
     async def start(self, *roles: str) -> None:
         for role in roles:
-            spec = RoleSpec(role, "kraken", self._described, Settings(), "", str(self._folder), "")
-            children = (connector if role == "connector" else archiver)(spec, self.world, HealthBoard())
+            described = self._candidate if role == "candidate" else self._described
+            spec = RoleSpec(role, "kraken", described, Settings(), "", str(self._folder), "")
+            children = ROLES[role](spec, self.world, HealthBoard())
             wanted = [child for child in children if child.name != "sweeper"]
             self._trees[role] = Supervisor(role, Strategy.ONE_FOR_ONE, wanted, intensity=Intensity(1000, 60))
             self._scopes[role], self._over[role] = trio.CancelScope(), trio.Event()
@@ -152,7 +161,9 @@ class LiveSystem:
         await self.start(role)
 
     async def stop(self) -> None:
-        for role in ("connector", "archiver"):
+        for role in ("connector", "candidate", "archiver"):
+            if role not in self._trees:
+                continue
             self._trees[role].drain()
             with trio.fail_after(120):
                 await self._over[role].wait()
