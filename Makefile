@@ -12,6 +12,7 @@ INSTALLED := .venv/installed.stamp
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK_VENV := build/lock-venv
 ARGS ?=
+WORKERS ?= 2
 
 .PHONY: help demo test check bench chaos lock clean
 .DELETE_ON_ERROR:
@@ -22,8 +23,9 @@ help:
 demo: $(INSTALLED)
 	@exec $(BIN)/ssmd up --demo $(ARGS)
 
+# Two processes share the tests: half of the time goes into waiting for real ones. One alone: make test WORKERS=0
 test: $(INSTALLED)
-	@exec $(BIN)/pytest $(ARGS)
+	@exec $(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -22,7 +22,8 @@ THREAD_END_S: Final = 1.0
 IDLE_TRIO_WORKER: Final = "Trio thread"
 """Trio keeps finished workers for reuse under this name; a busy one is called after its work."""
 
-RUN_SEED: Final = int(os.environ.get("SSMD_TEST_SEED") or random.SystemRandom().randrange(2**32))
+RUN_SEED: Final = int(os.environ.setdefault("SSMD_TEST_SEED", str(random.SystemRandom().randrange(2**32))))
+"""In the environment, so that every process of a run that is shared by several has the same one."""
 
 settings.register_profile(
     "ssmd",
