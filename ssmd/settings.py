@@ -86,12 +86,15 @@ class DeploySettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     image, tag: what runs; an empty tag is this version. base: where the hand-written base is, seen from the overlay.
     raw_per_day: raw data of one feed, compressed; 1 GB is about ten symbols with books, and volumes are sized by it.
+    s3_endpoint, s3_region: an S3 server for the cluster's data; empty runs the base's Garage. Its key is in a Secret.
     """
 
     image: str = "ssmd"
     tag: str = ""
     base: str = "../../base"
     raw_per_day: str = "1GB"
+    s3_endpoint: str = ""
+    s3_region: str = ""
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):

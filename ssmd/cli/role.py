@@ -70,7 +70,9 @@ async def _run_bootstrap(spec: trees.RoleSpec) -> int:
     if await bootstrap(spec, trees.local_world(spec)):
         log.get_logger().info("bootstrap_done", environment=spec.environment.name)
         return 0
-    log.get_logger().error("bootstrap_not_done", nats=spec.nats_url, hint="is NATS there? trying again is harmless")
+    log.get_logger().error(
+        "bootstrap_not_done", nats=spec.nats_url, hint="bootstrap_missing says what; trying again is harmless"
+    )
     return EXIT_UNREACHABLE
 
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from ssmd import __version__
 from ssmd.environment import render_sizes as sizes
+from ssmd.environment.render_store import store_variables, uses_garage
 from ssmd.environment.render_yaml import Content, on_one_line, to_yaml
 from ssmd.environment.spec import Environment, FeedEntry
 from ssmd.errors import ConfigError
@@ -57,13 +58,15 @@ def render(environment: Environment, deploy: DeploySettings) -> Mapping[str, str
         "namespace.yaml": to_yaml(_namespace(environment)),
         "environment.yaml": to_yaml(_readable(msgspec.to_builtins(environment))),
         "limits.conf": f"max_file_store: {sizes.file_store_bytes(environment)}\n",
-        "workloads.yaml": to_yaml(*_workloads(environment)),
+        "workloads.yaml": to_yaml(*_workloads(environment, deploy)),
         "volumes.yaml": to_yaml(*_volumes(environment, deploy)),
         "bootstrap/kustomization.yaml": to_yaml(_bootstrap(environment, deploy)),
     }
     for feed, name in _feed_names(environment).items():
         bodies[f"feeds/{name}/kustomization.yaml"] = to_yaml(_feed(feed, name, deploy))
         bodies[f"feeds/{name}/connector.yaml"] = to_yaml(*_connector(environment, feed, deploy))
+    if store_variables(deploy):
+        bodies["bootstrap/job.yaml"] = to_yaml(_bootstrap_store(deploy))
     return {path: _header(environment) + body for path, body in bodies.items()}
 
 
@@ -90,6 +93,7 @@ def _header(environment: Environment) -> str:
 def _kustomization(environment: Environment, deploy: DeploySettings) -> Content:
     image, tag = _image(deploy)
     feeds = [f"feeds/{name}" for name in _feed_names(environment).values()]
+    bases = [deploy.base, *([f"{deploy.base}/garage"] if uses_garage(deploy) else [])]
     return {
         **_KUSTOMIZATION,
         "namespace": _namespace_name(environment),
@@ -100,7 +104,7 @@ def _kustomization(environment: Environment, deploy: DeploySettings) -> Content:
                 "includeTemplates": True,
             }
         ],
-        "resources": ["namespace.yaml", deploy.base, "bootstrap", *feeds],
+        "resources": ["namespace.yaml", *bases, "bootstrap", *feeds],
         "images": [{"name": "ssmd", "newName": image, "newTag": tag}],
         "configMapGenerator": _config_maps(environment),
         "patches": [{"path": "workloads.yaml"}, {"path": "volumes.yaml"}],
@@ -153,29 +157,38 @@ def _readable_entry(entry: Content) -> Content:
 # what is there once --------------------------------------------------------------------------------------------------
 
 
-def _workloads(environment: Environment) -> Iterable[Content]:
+def _workloads(environment: Environment, deploy: DeploySettings) -> Iterable[Content]:
     archiver = _Patch("archiver", sizes.ARCHIVER, _archiver_hash(environment))
-    yield archiver.stateful_set(grace_s=sizes.archiver_grace_s(len(environment.spec.feeds)))
+    yield archiver.stateful_set(store_variables(deploy), sizes.archiver_grace_s(len(environment.spec.feeds)))
     yield _Patch("nats", sizes.NATS).stateful_set({"GOMEMLIMIT": sizes.go_memory_limit(sizes.NATS)})
-    yield _Patch("garage", sizes.GARAGE).stateful_set()
+    if uses_garage(deploy):
+        yield _Patch("garage", sizes.GARAGE).stateful_set()
 
 
 def _volumes(environment: Environment, deploy: DeploySettings) -> Iterable[Content]:
-    yield _claim("archiver", sizes.archiver_volume(environment, deploy))
+    yield _claim("archiver", sizes.ARCHIVER_VOLUME)
     yield _claim("data-nats-0", sizes.nats_volume(environment))
-    yield _claim("data-garage-0", sizes.garage_volume(environment, deploy))
+    if uses_garage(deploy):
+        yield _claim("data-garage-0", sizes.garage_volume(environment, deploy))
 
 
 def _bootstrap(environment: Environment, deploy: DeploySettings) -> Content:
-    """The hash covers the image too: the template of a Job that exists can never be changed."""
-    spec = environment.spec
+    """The hash covers image and store too: the template of a Job that exists can never be changed."""
+    spec, variables = environment.spec, store_variables(deploy)
     seeded = {feed: entry.config() for feed, entry in spec.feeds.items()}
-    suffix = _hash(environment.name, seeded, spec.jetstream, _image(deploy))
+    suffix = _hash(environment.name, seeded, spec.jetstream, _image(deploy), variables)
     return {
         **_KUSTOMIZATION,
         "resources": [posixpath.normpath(f"../{deploy.base}/bootstrap")],
         "nameSuffix": f"-{suffix}",
+        **({"patches": [{"path": "job.yaml"}]} if variables else {}),
     }
+
+
+def _bootstrap_store(deploy: DeploySettings) -> Content:
+    container: Content = {"name": "bootstrap", "env": _env(store_variables(deploy))}
+    template: Content = {"spec": {"containers": [container]}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bootstrap"}, "spec": {"template": template}}
 
 
 # one feed ------------------------------------------------------------------------------------------------------------
@@ -196,8 +209,9 @@ def _feed(feed: str, name: str, deploy: DeploySettings) -> Content:
 def _connector(environment: Environment, feed: str, deploy: DeploySettings) -> Iterable[Content]:
     entry = environment.spec.feeds[feed]
     patch = _Patch("connector", sizes.CONNECTOR, _connector_hash(environment, entry))
-    yield patch.stateful_set({"FEED": feed}, grace_s=sizes.connector_grace_s(entry.shards))
-    yield _claim("connector", sizes.connector_volume(environment, deploy))
+    variables = {"FEED": feed, **store_variables(deploy)}
+    yield patch.stateful_set(variables, sizes.connector_grace_s(entry.shards))
+    yield _claim("connector", sizes.connector_volume())
 
 
 class _Patch(Struct, frozen=True):
@@ -209,8 +223,7 @@ class _Patch(Struct, frozen=True):
 
     def stateful_set(self, variables: Mapping[str, str] | None = None, grace_s: int = 0) -> Content:
         pod: dict[str, Content] = {"terminationGracePeriodSeconds": grace_s} if grace_s else {}
-        env: list[Content] = [{"name": name, "value": value} for name, value in (variables or {}).items()]
-        container: dict[str, Content] = {"name": self.name, **({"env": env} if env else {})}
+        container: dict[str, Content] = {"name": self.name, **({"env": _env(variables)} if variables else {})}
         pod["containers"] = [{**container, "resources": self.resources.block()}]
         annotations = {"metadata": {"annotations": {"ssmd/config-hash": self.config_hash}}} if self.config_hash else {}
         template: Content = {**annotations, "spec": pod}
@@ -220,6 +233,10 @@ class _Patch(Struct, frozen=True):
             "metadata": {"name": self.name},
             "spec": {"template": template},
         }
+
+
+def _env(variables: Mapping[str, str]) -> Content:
+    return [{"name": name, "value": value} for name, value in variables.items()]
 
 
 def _claim(name: str, size: str) -> Content:

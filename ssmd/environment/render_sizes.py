@@ -64,13 +64,13 @@ def archiver_grace_s(feeds: int) -> int:
 # volumes -------------------------------------------------------------------------------------------------------------
 
 
-def connector_volume(environment: Environment, deploy: DeploySettings) -> str:
-    """The journal at its limit, and the raw archive of one feed."""
-    return _volume(parse_size(JournalSettings().max_bytes, "journal.max_bytes") + _raw_bytes(environment, deploy))
+def connector_volume() -> str:
+    """The journal at its limit."""
+    return _volume(parse_size(JournalSettings().max_bytes, "journal.max_bytes"))
 
 
-def archiver_volume(environment: Environment, deploy: DeploySettings) -> str:
-    return _volume(_normalized_bytes(environment, deploy) * len(environment.spec.feeds))
+ARCHIVER_VOLUME: Final = "1Gi"
+"""Files of the run only; what it archives goes to the store."""
 
 
 def nats_volume(environment: Environment) -> str:
@@ -94,7 +94,7 @@ def _nats_volume_gib(environment: Environment) -> int:
 
 
 def garage_volume(environment: Environment, deploy: DeploySettings) -> str:
-    """Both archives of all feeds: what the connectors' and the archiver's volumes hold moves there."""
+    """Both archives of all feeds."""
     per_feed_bytes = _raw_bytes(environment, deploy) + _normalized_bytes(environment, deploy)
     return _volume(per_feed_bytes * len(environment.spec.feeds))
 

@@ -52,6 +52,7 @@ from ssmd.supervisor import (
     Supervisor,
     Surroundings,
 )
+from ssmd.trees.bootstrap import all_done, bucket_makers
 from ssmd.trees.candidate import candidate, candidate_process, watch_cursor
 from ssmd.trees.role_spec import RoleSpec
 from ssmd.trees.running import run_tree
@@ -232,9 +233,10 @@ def role(spec: RoleSpec, world: World, on_listening: Callable[[str], None]) -> S
 
 
 async def bootstrap(spec: RoleSpec, world: World, within_s: float = BOOTSTRAP_WITHIN_S) -> bool:
-    """Bring the stream and the feeds' live copies (or one feed's) to what the environment says; tell whether it is done.
+    """Bring the stream, the feeds' live copies (or one feed's) and the buckets to what the environment says.
 
-    Not done: the bus could not be reached in time, or a signal came first. Repeating it is harmless.
+    Return whether it is done. Not done: the bus or the store could not be reached in time or refused, or a signal came
+    first. Repeating it is harmless.
     """
     feeds = (spec.feed,) if spec.feed else tuple(spec.environment.spec.feeds)
     configs = {feed: feed_entry(spec.environment, feed).config() for feed in feeds}
@@ -242,8 +244,8 @@ async def bootstrap(spec: RoleSpec, world: World, within_s: float = BOOTSTRAP_WI
     seeder = partial(ConfigSeeder, spec.environment.name, configs, stream, world.dialer)
     board = HealthBoard()
     surroundings = Surroundings(board=board, observe=observe)
-    children = [ChildSpec("seeder", seeder, BUS_BACKOFF)]
+    children = [ChildSpec("seeder", seeder, BUS_BACKOFF), *bucket_makers(spec)]
     tree = Supervisor(spec.role, Strategy.ONE_FOR_ONE, children, intensity=GIVE_UP, surroundings=surroundings)
     with trio.move_on_after(within_s) as limit:
         await run_tree(tree, lambda _beside: None)
-    return not limit.cancelled_caught and board.snapshot()[0].state is ChildState.FINISHED
+    return all_done(board) and not limit.cancelled_caught

@@ -224,6 +224,24 @@ def test_an_image_that_may_change_under_its_name_is_refused(deploy):
         render(environment(), deploy)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "region"),
+    [
+        ("s3.example.org", "eu-1"),
+        ("http://key:s3cr3t@host:3900", "garage"),
+        ("https://host/bucket", "eu-1"),
+        ("https://host?x=1", "eu-1"),
+        ("https://host", ""),
+        ("https://host", "eu 1"),
+        ("", "eu-1"),
+    ],
+)
+def test_half_a_store_and_what_is_no_endpoint_are_refused_without_being_repeated(endpoint, region):
+    with pytest.raises(ConfigError, match=r"deploy\.s3_(endpoint|region)") as refused:
+        render(environment(), DeploySettings(s3_endpoint=endpoint, s3_region=region))
+    assert "s3cr3t" not in str(refused.value)
+
+
 def test_another_image_is_another_job():
     suffixes = set()
     for tag in ("1.0", "1.1"):
@@ -238,10 +256,10 @@ def test_no_volume_depends_on_the_symbols():
 
 
 def test_a_volume_holds_what_is_kept_and_has_room_left():
-    week, deploy = environment(), DeploySettings(raw_per_day="1GB")
-    assert sizes.connector_volume(week, deploy) == "20Gi"  # (10 GB journal + 7 x 1 GB) / 0.8
-    assert sizes.archiver_volume(week, deploy) == "255Gi"  # for ever: 365 x 0.6 GB / 0.8
-    assert sizes.connector_volume(week, DeploySettings(raw_per_day="10GB")) == "94Gi"
+    week = environment()
+    assert sizes.connector_volume() == "12Gi"  # 10 GB journal / 0.8
+    assert sizes.garage_volume(week, DEPLOY) == "264Gi"  # (7 x 1 GB raw + normalized for ever: 365 x 0.6 GB) / 0.8
+    assert sizes.garage_volume(week, DeploySettings(raw_per_day="10GB")) == "2631Gi"
 
 
 @pytest.mark.parametrize(("limit", "volume"), [("10MB", "8Gi"), ("2GB", "8Gi"), ("5GB", "16Gi"), ("10GB", "32Gi")])

@@ -51,11 +51,11 @@ def kustomize() -> tuple[str, ...]:
     pytest.skip("NO OVERLAY WAS BUILT: neither kubectl nor kustomize is on PATH")
 
 
-def written(folder: Path, wanted: Environment) -> Path:
+def written(folder: Path, wanted: Environment, deploy: DeploySettings | None = None) -> Path:
     """Write an overlay beside a copy of the base; return its folder."""
     shutil.copytree(BASE, folder / "base")
     target = folder / "overlays" / wanted.name
-    for path, text in render(wanted, DeploySettings()).items():
+    for path, text in render(wanted, deploy or DeploySettings()).items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_text(text)
     return target

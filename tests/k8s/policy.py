@@ -3,9 +3,11 @@
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from ssmd import settings
 from ssmd.errors import ConfigError
+from ssmd.store.s3_access import s3_access
 from tests.k8s.overlays import ROOT, Document, name_of, of_kind, templates
 
 Documents = tuple[Document, ...]
@@ -30,6 +32,20 @@ def containers(documents: Documents, *kinds: str) -> Iterator[tuple[str, Documen
             yield f"{workload}: {container['name']}", container
 
 
+def secret_files(documents: Documents) -> Iterator[tuple[str, Document, dict[str, tuple[str, str]]]]:
+    """Give each container with the files that a Secret gives it: path -> (secret, key)."""
+    for workload, template in templates(documents).items():
+        volumes = {each["name"]: each["secret"] for each in template["spec"].get("volumes", ()) if "secret" in each}
+        for container in template["spec"]["containers"]:
+            files = {
+                f"{mount['mountPath']}/{item['path']}": (secret["secretName"], item["key"])
+                for mount in container.get("volumeMounts", ())
+                if (secret := volumes.get(mount["name"]))
+                for item in secret["items"]
+            }
+            yield f"{workload}: {container['name']}", container, files
+
+
 def texts(value: Any) -> Iterator[str]:
     match value:
         case dict():
@@ -49,9 +65,10 @@ def no_secret(documents: Documents) -> Iterator[str]:
         for line in (line for text in texts(document) for line in text.splitlines() if not line.startswith("#")):
             if SECRET_VALUE.search(line) or (document["kind"] == "ConfigMap" and SECRET_TEXT.search(line)):
                 yield f"{name_of(document)}: looks like a secret: {line[:40]}"
-    for where, container in containers(documents, ""):
+    for where, container, files in secret_files(documents):
         for variable in container.get("env", ()):
-            if SECRET_NAME.search(variable["name"]) and "value" in variable:
+            names_file = variable["name"].endswith("_FILE") and variable.get("value") in files
+            if SECRET_NAME.search(variable["name"]) and "value" in variable and not names_file:
                 yield f"{where}: {variable['name']} has its value in plain sight"
 
 
@@ -76,11 +93,12 @@ def references_resolve(documents: Documents) -> Iterator[str]:
 
 def secrets_are_documented(documents: Documents) -> Iterator[str]:
     documented = documented_secrets()
-    for where, container in containers(documents, ""):
-        for variable in container.get("env", ()):
-            reference = variable.get("valueFrom", {}).get("secretKeyRef")
-            if reference and (reference["name"], reference["key"]) not in documented:
-                yield f"{where}: docs/kubernetes.md does not say how to make {reference['name']}/{reference['key']}"
+    for where, container, files in secret_files(documents):
+        variables = (each.get("valueFrom", {}).get("secretKeyRef") for each in container.get("env", ()))
+        used = [*((each["name"], each["key"]) for each in variables if each), *files.values()]
+        for name, key in used:
+            if (name, key) not in documented:
+                yield f"{where}: docs/kubernetes.md does not say how to make {name}/{key}"
 
 
 def claims_of_templates_are_made(documents: Documents) -> Iterator[str]:
@@ -183,16 +201,45 @@ def acknowledged_means_on_disk(documents: Documents) -> Iterator[str]:
 
 
 def our_variables_are_settings(documents: Documents) -> Iterator[str]:
-    for where, container in containers(documents, ""):
-        ours = {each["name"]: each.get("value", "") for each in container.get("env", ()) if each["name"][:5] == "SSMD_"}
+    for where, container, files in secret_files(documents):
+        ours = dict(_settings_of(container, files))
+        if not ours:
+            continue
         try:
             loaded = settings.load(variables=ours)
+            s3_access(loaded.storage)
         except ConfigError as error:
             yield f"{where}: {error}"
             continue
         ports = {port["containerPort"] for port in container.get("ports", ()) if port["name"] == "ops"}
         if "SSMD_OPS_PORT" in ours and ports != {loaded.ops.port}:
             yield f"{where}: /health is on {loaded.ops.port}, the port named ops is {sorted(ports)}"
+
+
+def _settings_of(container: Document, files: dict[str, tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Give our variables as a container sees them; what comes from a Secret is some word."""
+    for variable in container.get("env", ()):
+        if variable["name"].startswith("SSMD_"):
+            is_there = variable.get("value") in files
+            name = variable["name"].removesuffix("_FILE") if is_there else variable["name"]
+            yield name, "from-a-secret" if is_there or "valueFrom" in variable else variable["value"]
+
+
+def the_store_is_one(documents: Documents) -> Iterator[str]:
+    """Whoever writes must write where the others read, and a server in the namespace must be there."""
+    services = {document["metadata"]["name"] for document in of_kind(documents, "Service")}
+    found = {
+        where: {each["name"]: each for each in container["env"] if each["name"].startswith("SSMD_STORAGE_")}
+        for where, container in containers(documents, "")
+        if container.get("command") == ["ssmd"]
+    }
+    stores = list(found.values())
+    for where, store in found.items():
+        if store != stores[0]:
+            yield f"{where}: another store than that of the others"
+        host = urlsplit(store.get("SSMD_STORAGE_ENDPOINT", {}).get("value", "")).hostname or ""
+        if not host or ("." not in host and host not in services):
+            yield f"{where}: no store, or no Service {host!r}"
 
 
 def everything_is_in_the_namespace(documents: Documents) -> Iterator[str]:
@@ -215,5 +262,6 @@ RULES: Final[tuple[Rule, ...]] = (
     pods_are_confined,
     acknowledged_means_on_disk,
     our_variables_are_settings,
+    the_store_is_one,
     everything_is_in_the_namespace,
 )

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from ssmd.environment.spec import Environment, SymbolEntry
+from ssmd.settings import DeploySettings
 from tests.environment.test_render import environment, with_feed
 from tests.k8s.overlays import Document, build, templates, written
 from tests.k8s.policy import RULES
@@ -54,3 +55,31 @@ def test_two_feeds_are_two_connectors_that_share_nothing(tmp_path):
     }
     assert labels == {"StatefulSet/connector-kraken": "kraken", "StatefulSet/connector-coin-base": "coin_base"}
     assert [complaint for rule in RULES for complaint in rule(documents)] == []
+
+
+ELSEWHERE = DeploySettings(s3_endpoint="https://s3.example.org", s3_region="eu-1")
+
+
+def test_a_store_outside_of_the_cluster_takes_the_place_of_garage(tmp_path):
+    documents = build(written(tmp_path, environment(), ELSEWHERE))
+    assert [complaint for rule in RULES for complaint in rule(documents)] == []
+    ours = [pod["spec"]["containers"][0]["env"] for name, pod in templates(documents).items() if "nats" not in name]
+    told = {
+        (each["name"], each.get("value")) for env in ours for each in env if each["name"].startswith("SSMD_STORAGE")
+    }
+    assert len(ours) == 3
+    assert {
+        ("SSMD_STORAGE_ENDPOINT", "https://s3.example.org"),
+        ("SSMD_STORAGE_REGION", "eu-1"),
+        ("SSMD_STORAGE_ACCESS_KEY_ID", None),
+        ("SSMD_STORAGE_SECRET_ACCESS_KEY_FILE", "/etc/ssmd-s3/secret-access-key"),
+    } == told
+    assert not [name for each in documents if "garage" in (name := each["metadata"]["name"])]
+
+
+def test_another_store_is_another_job_and_restarts_whoever_writes_to_it(workloads, tmp_path):
+    before = workloads(environment(), "before")
+    after = templates(build(written(tmp_path / "after", environment(), ELSEWHERE)))
+    assert {name.partition("-")[0] for name in before.keys() - after.keys()} == {"Job/bootstrap", "StatefulSet/garage"}
+    changed = {name for name in before.keys() & after.keys() if before[name] != after[name]}
+    assert changed == {"StatefulSet/connector-kraken", "StatefulSet/archiver"}

@@ -54,6 +54,15 @@ def _container(documents: Documents, workload: str) -> dict[str, Any]:
     ][0]
 
 
+def _variable(documents: Documents, workload: str, name: str) -> dict[str, Any]:
+    return next(each for each in _container(documents, workload)["env"] if each["name"] == name)
+
+
+def _volume(documents: Documents, workload: str, name: str) -> dict[str, Any]:
+    template = next(template for found, template in templates(documents).items() if found.startswith(workload))
+    return next(each for each in template["spec"]["volumes"] if each["name"] == name)
+
+
 def _config_map(documents: Documents, start: str) -> dict[str, str]:
     return next(each for each in of_kind(documents, "ConfigMap") if each["metadata"]["name"].startswith(start))["data"]
 
@@ -68,6 +77,7 @@ PLANTED = {
         lambda all_: _config_map(all_, "buckets").update({"key": "f" * 64}),
         lambda all_: _container(all_, "StatefulSet/garage")["env"].append({"name": "MY_TOKEN", "value": "x"}),
         lambda all_: _one(all_, "ConfigMap", "buckets").update(kind="Secret"),
+        lambda all_: _variable(all_, "Job", "SSMD_STORAGE_SECRET_ACCESS_KEY_FILE").update(value="s3cr3t"),
     ],
     "references_resolve": [
         lambda all_: _one(all_, "ConfigMap", "environment")["metadata"].update(name="other"),
@@ -76,7 +86,9 @@ PLANTED = {
         lambda all_: _container(all_, "StatefulSet/nats")["volumeMounts"][0].update(name="other"),
     ],
     "secrets_are_documented": [
-        lambda all_: _container(all_, "StatefulSet/garage")["env"][1]["valueFrom"]["secretKeyRef"].update(key="other")
+        lambda all_: _container(all_, "StatefulSet/garage")["env"][1]["valueFrom"]["secretKeyRef"].update(key="other"),
+        lambda all_: _volume(all_, "StatefulSet/archiver", "s3")["secret"].update(secretName="other"),
+        lambda all_: _volume(all_, "Job", "s3")["secret"]["items"][0].update(key="other"),
     ],
     "claims_of_templates_are_made": [
         lambda all_: _one(all_, "PersistentVolumeClaim", "data-nats-0")["metadata"].update(name="data-nats-1")
@@ -113,6 +125,13 @@ PLANTED = {
     "our_variables_are_settings": [
         lambda all_: _container(all_, "Job")["env"].append({"name": "SSMD_NATS_ULR", "value": ""}),
         lambda all_: _container(all_, "StatefulSet/archiver")["ports"][0].update(containerPort=1),
+        lambda all_: _variable(all_, "StatefulSet/connector", "SSMD_STORAGE_ENDPOINT").update(value="garage:3900"),
+        lambda all_: _volume(all_, "StatefulSet/connector", "s3")["secret"]["items"][0].update(path="other"),
+    ],
+    "the_store_is_one": [
+        lambda all_: _variable(all_, "StatefulSet/archiver", "SSMD_STORAGE_REGION").update(value="other"),
+        lambda all_: _variable(all_, "Job", "SSMD_STORAGE_ENDPOINT").update(value="http://s3.example.org"),
+        lambda all_: _one(all_, "Service", "garage")["metadata"].update(name="other"),
     ],
     "everything_is_in_the_namespace": [lambda all_: _one(all_, "Service", "nats")["metadata"].pop("namespace")],
 }

@@ -16,6 +16,7 @@ class FakeS3:
 
     ignores_conditions: overwrites whatever the client asks for, as Garage does.
     fails_after_store: so many puts store their object and are answered with 500 all the same.
+    readonly: buckets in which the key may not write. absent: buckets that are not there; making one takes it out, unless the key may not (refuses_buckets).
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,9 @@ class FakeS3:
         self.refuses_listing = False
         self.ignores_conditions = False
         self.fails_after_store = 0
+        self.readonly: set[str] = set()
+        self.absent: set[str] = set()
+        self.refuses_buckets = False
         self.go_on = threading.Event()
         self.go_on.set()
         self.settings = StorageSettings()
@@ -34,7 +38,15 @@ class FakeS3:
 
     def answer(self, method: str, path: str, body: bytes, *, is_new_only: bool) -> tuple[int, bytes]:
         self.requests.append(f"{method} {path}")
-        key = path.strip("/").partition("/")[2]
+        bucket, _, key = path.strip("/").partition("/")
+        if not key and method == "PUT":
+            if not self.refuses_buckets:
+                self.absent.discard(bucket)
+            return (403, b"") if self.refuses_buckets else (200, b"")
+        if bucket in self.absent:
+            return 404, b"<Error><Code>NoSuchBucket</Code></Error>"
+        if bucket in self.readonly and method == "PUT":
+            return 403, b"<Error><Code>AccessDenied</Code></Error>"
         if not key:
             return (403, b"<Error><Code>AccessDenied</Code></Error>") if self.refuses_listing else (200, EMPTY_LIST)
         if not key.startswith("probe/"):

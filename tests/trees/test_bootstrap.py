@@ -1,7 +1,9 @@
 import signal
+from collections.abc import Iterator
 
 import msgspec
 import pytest
+import structlog
 import trio
 from msgspec.structs import replace
 
@@ -14,7 +16,9 @@ from ssmd.store.memory import MemoryStore
 from ssmd.trees import RoleSpec, World
 from ssmd.trees.roles import BOOTSTRAP_WITHIN_S, bootstrap
 from tests.integration.rig import environment
+from tests.store.fake_s3 import FakeS3, fake_s3
 
+BUCKETS = {"ssmd-test-raw", "ssmd-test-normalized"}
 SPEC = RoleSpec("bootstrap", "", environment(["BTC/USD"]), Settings(), "nats://127.0.0.1:1", "", "")
 
 
@@ -78,3 +82,43 @@ async def test_a_feed_that_is_not_there_is_refused_before_anything_is_written(wo
     with pytest.raises(ConfigError, match="it has kraken"):
         await bootstrap(replace(SPEC, feed="coinbase"), world)
     assert not dialer.broker.streams
+
+
+# the buckets; in real time, because the store's driver works in threads ----------------------------------------------
+
+
+@pytest.fixture
+def s3() -> Iterator[FakeS3]:
+    with fake_s3() as server:
+        server.absent = set(BUCKETS)
+        yield server
+
+
+def on(server: FakeS3) -> RoleSpec:
+    return replace(SPEC, settings=Settings(storage=server.settings))
+
+
+async def test_it_makes_both_buckets_and_a_second_one_changes_nothing(world, s3):
+    for _ in range(2):
+        assert await bootstrap(on(s3), world)
+    made = sorted(
+        path.strip("/") for verb, path in map(str.split, s3.requests) if verb == "PUT" and "probe" not in path
+    )
+    assert made == sorted(BUCKETS)
+    assert (s3.absent, s3.objects) == (set(), {})  # and nothing of its own stays in them
+
+
+async def test_a_bucket_that_may_not_be_made_is_named_and_it_is_not_done(world, dialer, s3):
+    s3.absent, s3.refuses_buckets = {"ssmd-test-raw"}, True
+    with structlog.testing.capture_logs() as logs:
+        assert not await bootstrap(on(s3), world, within_s=0.3)
+    missing = [line for line in logs if line["event"] == "bootstrap_missing"]
+    assert [line["actor"] for line in missing] == ["bootstrap/bucket-ssmd-test-raw"]
+    assert "bucket ssmd-test-raw does not exist" in missing[0]["error"]
+    assert "create it and let this key read and write it" in missing[0]["error"]
+    assert await seeded(dialer) is not None  # the rest is done all the same
+
+
+async def test_a_bucket_in_which_the_key_may_not_write_is_not_done(world, s3):
+    s3.absent, s3.readonly = set(), {"ssmd-test-normalized"}
+    assert not await bootstrap(on(s3), world, within_s=0.3)

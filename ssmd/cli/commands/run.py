@@ -10,7 +10,7 @@ Role = Literal["connector", "archiver", "bootstrap"]
 
 
 def run(
-    role: Annotated[Role, Parameter(help="bootstrap makes the stream and the live configuration, then ends.")],
+    role: Annotated[Role, Parameter(help="bootstrap makes stream, live configuration and buckets, then ends.")],
     /,
     *,
     env: Env = DEFAULT_ENV,
