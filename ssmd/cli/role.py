@@ -19,6 +19,7 @@ from ssmd import log, metrics, trees
 from ssmd.errors import ConfigError, RestartIntensityExceeded
 from ssmd.trees.candidate import be_modest
 from ssmd.trees.roles import bootstrap
+from ssmd.trees.storage import store_name
 
 EXIT_USAGE: Final = 2
 EXIT_UNREACHABLE: Final = 5
@@ -43,8 +44,9 @@ def main() -> int:
 async def run_role(spec: trees.RoleSpec) -> int:
     """Run until a signal or too many bugs, bootstrap until it is done. Return the exit code."""
     run_file = Path(spec.run_file)
+    store = store_name(spec.environment, spec.settings, spec.data_path)
     log.get_logger().info(
-        "role_starting", nats=spec.nats_url, environment=spec.environment.name, data_dir=spec.data_dir
+        "role_starting", nats=spec.nats_url, environment=spec.environment.name, data_dir=spec.data_dir, store=store
     )
     addresses: list[str] = []
 

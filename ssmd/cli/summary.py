@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ssmd.cli.live_view import size
 from ssmd.cli.samples import Samples
-from ssmd.environment.spec import Environment
-from ssmd.trees import run_dir
+from ssmd.trees import UpSpec, run_dir
+from ssmd.trees.storage import store_endpoint
 
 
 def last_words(data_dir: Path) -> Samples:
@@ -19,15 +19,36 @@ def last_words(data_dir: Path) -> Samples:
     return total
 
 
-def summary(environment: Environment, data_dir: Path, samples: Samples, took_s: float) -> Iterable[str]:
+def summary(spec: UpSpec, samples: Samples, took_s: float) -> Iterable[str]:
     """Give the lines of the closing report."""
-    for feed, entry in environment.spec.feeds.items():
+    for feed, entry in spec.environment.spec.feeds.items():
         yield from _feed_lines(feed, len(entry.symbols), samples, took_s)
-    folders = [data_dir / "raw", data_dir / "normalized"]
-    for folder in folders:
+    if spec.settings.storage.endpoint:
+        yield from _stored_lines(spec, samples)
+    else:
+        yield from _kept_lines(spec.data_dir)
+
+
+def _kept_lines(data_dir: Path) -> Iterable[str]:
+    for folder in (data_dir / "raw", data_dir / "normalized"):
         files = [path for path in folder.rglob("*.zst") if path.is_file()]
         total = sum(path.stat().st_size for path in files)
-        yield f"kept       {folder}: {len(files)} object{'' if len(files) == 1 else 's'} in all, {size(total)}"
+        yield f"kept       {folder}: {_objects(len(files))} in all, {size(total)}"
+
+
+def _stored_lines(spec: UpSpec, samples: Samples) -> Iterable[str]:
+    """What the roles stored in this run: a bucket may hold millions of objects, and may be away by now."""
+    counters = {"raw": "ssmd_connector_minutes_sealed_total", "normalized": "ssmd_archiver_objects_total"}
+    storage = spec.environment.spec.storage
+    yield f"stored     at {store_endpoint(spec.settings)}"
+    for kind, entry in (("raw", storage.raw), ("normalized", storage.normalized)):
+        total = samples.total("ssmd_archiver_bytes_written_total", bucket=kind)
+        count = int(samples.total(counters[kind]))
+        yield f"stored     in bucket {entry.bucket}: {_objects(count)} this time, {size(total)}"
+
+
+def _objects(count: int) -> str:
+    return f"{count:,} object{'' if count == 1 else 's'}"
 
 
 def _feed_lines(feed: str, symbols: int, samples: Samples, took_s: float) -> Iterable[str]:
@@ -48,7 +69,7 @@ def _feed_lines(feed: str, symbols: int, samples: Samples, took_s: float) -> Ite
 
 
 def next_commands(data_dir: Path) -> Iterable[str]:
-    """Give commands that show the data, with tools that are installed here."""
+    """Give commands that show the data of a directory, with tools that are installed here."""
     trade = _newest(data_dir / "normalized", "trade")
     raw = _newest(data_dir / "raw", "")
     ssmd = Path(sys.executable).with_name("ssmd")

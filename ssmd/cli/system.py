@@ -97,12 +97,19 @@ async def _run(spec: trees.UpSpec, duration_s: float, console: Console | None) -
         if console is not None:
             beside.start_soon(live_view.show, system, console)
 
-    _say(f"starting   {spec.environment.name}, everything goes below {spec.data_dir}")
+    _say(f"starting   {spec.environment.name}, {_destination(spec)}")
     try:
         await trees.run_tree(tree, go_on)
     finally:
         system.withdraw()
     return 0
+
+
+def _destination(spec: trees.UpSpec) -> str:
+    if not spec.settings.storage.endpoint:
+        return f"everything goes below {spec.data_dir}"
+    store = store_name(spec.environment, spec.settings, spec.data_dir)
+    return f"data goes to {store}, journal and stream are below {spec.data_dir}"
 
 
 def _say_ready(system: trees.System) -> None:
@@ -121,9 +128,9 @@ def _say_ready(system: trees.System) -> None:
 
 def _report(spec: trees.UpSpec, took_s: float) -> None:
     """Tell on stdout what was captured and where it is, and what to try next."""
-    for line in summary(spec.environment, spec.data_dir, last_words(spec.data_dir), took_s):
+    for line in summary(spec, last_words(spec.data_dir), took_s):
         sys.stdout.write(line + "\n")
-    for line in next_commands(spec.data_dir):
+    for line in () if spec.settings.storage.endpoint else next_commands(spec.data_dir):
         sys.stdout.write(f"next       {line}\n")
     sys.stdout.flush()
 

@@ -33,9 +33,14 @@ def bucket_stores(environment: Environment, settings: Settings) -> Mapping[str, 
     return {name: s3_store(access, name) for name in (storage.raw.bucket, storage.normalized.bucket)}
 
 
+def store_endpoint(settings: Settings) -> str:
+    """Return the S3 server of the settings, without anything secret."""
+    return s3_access(settings.storage).endpoint
+
+
 def store_name(environment: Environment, settings: Settings, data_dir: Path) -> str:
     """Return for people where the data are."""
     if not settings.storage.endpoint:
         return f"{data_dir} (directory)"
     storage = environment.spec.storage
-    return f"{s3_access(settings.storage).endpoint} (buckets {storage.raw.bucket}, {storage.normalized.bucket})"
+    return f"{store_endpoint(settings)} (buckets {storage.raw.bucket}, {storage.normalized.bucket})"
