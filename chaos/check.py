@@ -43,6 +43,8 @@ class Verdict(Struct):
     objects: int = 0
     archived: int = 0
     duplicates: int = 0
+    taken: set[str] = field(default_factory=set)
+    """Connections that began before all that is kept: retention took the beginning of the chain of manifests."""
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -52,6 +54,7 @@ class Verdict(Struct):
     def text(self) -> str:
         figures = f"sent {self.sent} = kept {self.kept} + in {self.gaps} recorded gaps {self.in_gaps}; "
         figures += f"archived {self.archived}, duplicates {self.duplicates}"
+        figures += f"; not comparable, as their beginning was taken: {sorted(self.taken)}" if self.taken else ""
         return figures + "".join(f"\n  problem: {problem}" for problem in self.problems[:10])
 
 
@@ -62,8 +65,10 @@ async def check(
     verdict = Verdict()
     records = await raw_of(store, feed, verdict)
     verdict.kept = sum(record.note is None for record in records)
+    manifests = await manifests_of(store, feed, verdict)
+    verdict.taken = taken(records, manifests)
     check_order(records, verdict)
-    gaps = gaps_of(await manifests_of(store, feed, verdict))
+    gaps = gaps_of(manifests)
     verdict.gaps = len(gaps)
     verdict.longest_gap_s = max(((gap.to_ns or gap.from_ns) - gap.from_ns for gap in gaps), default=0) / NS_PER_S
     if ledger is not None:
@@ -93,11 +98,15 @@ async def raw_of(store: Store, feed: str, verdict: Verdict) -> list[Record]:
 
 
 def check_order(records: Sequence[Record], verdict: Verdict) -> None:
-    """Within a connection `seq` rises by one from zero and receive times never fall."""
+    """Within a connection `seq` rises by one from zero and receive times never fall.
+
+    What began before all that is kept may begin anywhere.
+    """
     last: dict[str, Record] = {}
     for record in records:
         before = last.get(record.conn)
-        expected = before.seq + 1 if before else 0
+        begins_at = record.seq if record.conn in verdict.taken else 0
+        expected = before.seq + 1 if before else begins_at
         if record.seq != expected:
             verdict.problems.append(f"{record.conn}: seq {record.seq} follows {expected - 1}")
         if before and record.recv_ns < before.recv_ns:
@@ -105,9 +114,26 @@ def check_order(records: Sequence[Record], verdict: Verdict) -> None:
         last[record.conn] = record
 
 
+def taken(records: Sequence[Record], manifests: Sequence[Manifest]) -> set[str]:
+    """Return the connections of the first minute that began before it, where its manifest says that there was more."""
+    if not records or not manifests or manifests[0].previous_sha256 is None:
+        return set()
+    first: dict[str, Record] = {}
+    for record in records:
+        first.setdefault(record.conn, record)
+    minute_ns = manifests[0].minute
+    return {conn for conn, record in first.items() if record.seq and minute_of(record.recv_ns) == minute_ns}
+
+
 async def manifests_of(store: Store, feed: str, verdict: Verdict) -> list[Manifest]:
-    """Return the manifests in order; each must match its object and name the one before."""
-    manifests, previous = [], None
+    """Return the manifests in order; each must match its object and name the one before.
+
+    The first one may name one that is not there: retention takes a chain from its beginning (docs/storage.md).
+    """
+    manifests: list[Manifest] = []
+    previous: str | None = None
+    first_names: str | None = None
+    known: set[str] = set()
     keys = await raw_keys(store, feed)
     await _check_no_lone_manifest(store, feed, keys, verdict)
     for key in keys:
@@ -117,10 +143,15 @@ async def manifests_of(store: Store, feed: str, verdict: Verdict) -> list[Manife
             continue
         manifest = msgspec.json.decode(text, type=Manifest)
         _check_manifest(key, manifest, body, verdict)
-        if manifest.previous_sha256 != previous:
+        if not manifests:
+            first_names = manifest.previous_sha256
+        elif manifest.previous_sha256 != previous:
             verdict.problems.append(f"{key.key}: the chain of manifests is broken")
         previous = sha256(text).hexdigest()
+        known.add(previous)
         manifests.append(manifest)
+    if first_names in known:
+        verdict.problems.append(f"{manifests[0].key}: the chain of manifests is broken, it names a later one")
     return manifests
 
 
@@ -159,12 +190,17 @@ def gaps_of(manifests: Sequence[Manifest]) -> list[Gap]:
 
 
 async def check_archive(store: Store, feed: str, version: str, records: Sequence[Record], verdict: Verdict) -> None:
-    """The archive holds exactly what normalizing the stored raw data again gives, each event once, in order."""
+    """The archive holds exactly what normalizing the stored raw data again gives, each event once, in order.
+
+    Left out is what connections gave whose beginning was taken; not what is older than the raw data that is there.
+    """
+    begin_ns = minute_of(records[0].recv_ns) if records else 0
     expected: dict[EventType, dict[str, Event]] = {kind: {} for kind in EVENT_TYPES}
     for event in normalize(feed, version, records):
         expected[type_of(event)][message_id(event)] = event
     for kind in EVENT_TYPES:
-        got = await archived(store, normalized_prefix(version, feed, kind), verdict)
+        everything = await archived(store, normalized_prefix(version, feed, kind), verdict)
+        got = [event for event in everything if event.conn not in verdict.taken or event.recv_ns < begin_ns]
         ids = Counter(message_id(event) for event in got)
         verdict.archived += len(got)
         verdict.duplicates += sum(count - 1 for count in ids.values())

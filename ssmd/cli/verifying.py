@@ -68,6 +68,8 @@ def _print(report: Report) -> None:
     sys.stdout.flush()
     if not report.minutes:
         say("! there is no raw data of that time, so nothing was proved")
+    for conn in report.unprovable:
+        say(f"! connection {conn} began before the raw data that is kept: what it gave cannot be proved any more")
     for finding in report.findings[:SHOWN]:
         say(f"✗ {_line(finding)}")
     if report.finding_count > SHOWN:

@@ -20,6 +20,7 @@ from ssmd.reprocess.raw_index import (
     RawMinute,
     connections_in,
     follow_notes,
+    is_cut,
     list_minutes,
 )
 from ssmd.reprocess.report import Problem
@@ -49,6 +50,8 @@ class Index(Struct):
     minutes: list[RawMinute]
     lives: dict[str, Life]
     problems: list[Problem]
+    taken: frozenset[str] = frozenset()
+    """Connections whose beginning retention took with all that is older: nobody can tell any more what they said."""
 
     @property
     def in_range(self) -> list[RawMinute]:
@@ -90,6 +93,8 @@ async def _find_beginnings(store: Store, feed: str, index: Index) -> None:
         if not listed.minutes:
             break
         day_end = day
+    if unknown and await is_cut(store, feed, index.minutes[0]):
+        index.taken = frozenset(unknown & await connections_in(store, index.minutes[0]))
     for conn in sorted(unknown):
         detail = (
             f"the raw data does not go back to where connection {conn} began: what it says is rejected until its end"

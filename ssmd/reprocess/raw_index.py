@@ -16,7 +16,7 @@ from ssmd.protocols.manifest import Manifest
 from ssmd.records import Connected, Disconnected
 from ssmd.reprocess.report import Problem
 from ssmd.store.base import Store
-from ssmd.store.keys import RawKey, raw_day_prefix, raw_hour_prefix
+from ssmd.store.keys import RawKey, raw_day_prefix, raw_hour_prefix, raw_prefix
 
 NS_PER_HOUR: Final = 60 * NS_PER_MINUTE
 NS_PER_DAY: Final = 24 * NS_PER_HOUR
@@ -153,6 +153,33 @@ def chain_breaks(minutes: Sequence[RawMinute]) -> list[Problem]:
         if not is_first and (previous is None or previous not in known):
             broken.append(Problem(part.key.key, "chain_break", f"the manifest before it ({previous}) is not there"))
     return broken
+
+
+async def is_cut(store: Store, feed: str, first: RawMinute) -> bool:
+    """Tell whether the feed's raw data begins with this minute although more was captured before it: retention took that.
+
+    What is missing in the middle is no such thing: there is older raw data then.
+    """
+    if any(part.manifest is None or part.manifest.previous_sha256 is None for part in first.parts):
+        return False
+    folders = [raw_prefix(feed)]
+    for _ in ("years", "months", "days"):
+        folders = [deeper for folder in folders for deeper in await store.folders(folder)]
+    day = raw_day_prefix(feed, first.minute_ns)
+    for folder in folders:
+        if folder < day and await store.list(folder):
+            return False
+    return all(
+        RawKey.parse(meta.key).minute_ns >= first.minute_ns for meta in await store.list(day) if _is_raw(meta.key)
+    )
+
+
+def _is_raw(key: str) -> bool:
+    try:
+        RawKey.parse(key)
+    except BadRecord:
+        return False
+    return True
 
 
 def gaps_of(minutes: Iterable[RawMinute]) -> tuple[Gap, ...]:

@@ -126,7 +126,11 @@ class _Verifier:
 
     def _check_names(self) -> None:
         """Find what names and manifests alone tell."""
+        self._report.unprovable = sorted(self._index.taken)
+        taken = {f"connection {conn}" for conn in self._index.taken}
         for problem in self._index.problems:
+            if problem.kind == "begin_unknown" and problem.key in taken:
+                continue
             self._find(Finding(problem.kind, problem.key, problem.detail, _minute_of_key(problem.key)))
         for finding in chain_problems(self._index.minutes):
             if finding.minute is not None and finding.minute >= self._spec.start_ns:
@@ -165,7 +169,7 @@ class _Verifier:
             expected = {series: once(sorted(items)) for series, items in minute.made.items()}
             minute.result.compared = True
             minute.result.events = sum(map(len, expected.values()))
-            self._find(*await archive_problems(self._store, expected, archived))
+            self._find(*await archive_problems(self._store, expected, archived, self._index.taken))
         minute.result.findings = self._findings.pop(minute.raw.minute_ns, 0)
 
     async def _part(self, minute: _Minute, part: RawPart) -> None:
@@ -185,7 +189,8 @@ class _Verifier:
                 self._find(*manifest_problems(manifest, part, body, seen))
                 self._find(*gap_problems(writer, manifest, part.key.manifest))
         if minute.compares:
-            await self._check_record(part.key, manifest, reading.tally())
+            tally = None if reading.conns & self._index.taken else reading.tally()
+            await self._check_record(part.key, manifest, tally)
             for series, items in reading.items.items():
                 minute.made.setdefault(series, []).extend(items)
         writer.coverage.forget(part.key.minute_ns)
@@ -205,12 +210,15 @@ class _Verifier:
         return self._writers[name]
 
     async def _check_record(self, key: RawKey, manifest: Manifest | None, tally: Tally | None) -> None:
-        if not self._report.ledger or manifest is None or tally is None:
+        """Compare the ledger's record with one made anew. tally: None where the raw data cannot tell all of it."""
+        if not self._report.ledger or manifest is None:
             return
         name = QualityKey.of(self._spec.version, key).key
         text = await self._store.read(name)
         if text is None:
             self._find(Finding("ledger", name, "there is no record", key.minute_ns))
+            return
+        if tally is None:
             return
         self._report.ledger_records += 1
         try:
@@ -248,6 +256,7 @@ class _Pass:
 
     def __init__(self, order: Order, writer: Writer, feed_decoder: FeedDecoder | None) -> None:
         self.items: dict[Series, list[Item]] = {}
+        self.conns: set[str] = set()
         self._order = order
         self._coverage = writer.coverage
         self._decoder = feed_decoder
@@ -258,6 +267,7 @@ class _Pass:
         if record.note is not None:
             self._coverage.note(record)
         if self._decoder is not None and self._fold is not None:
+            self.conns.add(record.conn)
             self._fold.take(record.conn, record.seq)
             for event in self._decoder.feed(record).events:
                 self._keep(event, self._fold)

@@ -48,6 +48,8 @@ class Report(Struct):
     ledger: bool = True
     writers: dict[str, int] = field(default_factory=dict)
     """Manifests by the chain that they belong to."""
+    unprovable: list[str] = field(default_factory=list)
+    """Connections that began before the raw data that retention left: their events are not compared."""
     finding_count: int = 0
     findings: list[Finding] = field(default_factory=list)
 

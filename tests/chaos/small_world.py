@@ -1,7 +1,7 @@
 """Two minutes of a tiny exchange as the system would have kept them, to be damaged by the checker's tests."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -80,7 +80,21 @@ class SmallWorld:
         head = (Connected("ws://x", after), Configured(FeedConfig((BTC,), book_interval_ms=0)), Live(("BTCUSD",)))
         for seq, note in enumerate(head):
             self._note(conn, seq, at_ns, note)
-        for seq, frame in enumerate(self._frames(), len(head)):
+        self._send_all(number, conn, at_ns, len(head), self._frames())
+
+    def reconnect(self, number: int, at_ns: int) -> None:
+        """Connect anew, after the last record there is."""
+        last = self.records[-1]
+        self._book = VenueBook()
+        self._connection(number, at_ns, Predecessor(last.conn, last.seq, last.recv_ns))
+
+    def go_on(self, number: int, at_ns: int) -> None:
+        """Let the last connection live on; at_ns: as if it had begun then."""
+        last = self.records[-1]
+        self._send_all(number, last.conn, at_ns - last.seq * NS_PER_S, last.seq + 1, list(self._frames())[1:])
+
+    def _send_all(self, number: int, conn: str, at_ns: int, first_seq: int, frames: Iterable[str]) -> None:
+        for seq, frame in enumerate(frames, first_seq):
             recv_ns = at_ns + seq * NS_PER_S
             self.send(number, recv_ns, frame)
             record, line = raw.frame_record(recv_ns, conn, seq, frame)
@@ -101,22 +115,35 @@ class SmallWorld:
 
     # damage --------------------------------------------------------------------------------------------------
 
-    def edit_raw(self, edit: Callable[[Lines], Lines], *, cover_up: bool) -> None:
-        """Change the lines of the last raw object; cover_up: also make its manifest fit."""
-        lines = blocks.decompress(self.store.objects[LAST.key], 1 << 20).splitlines(keepends=True)
+    def edit_raw(self, edit: Callable[[Lines], Lines], *, cover_up: bool, key: RawKey = LAST) -> None:
+        """Change the lines of a raw object; cover_up: also make its manifest fit."""
+        lines = blocks.decompress(self.store.objects[key.key], 1 << 20).splitlines(keepends=True)
         content = b"".join(edit(lines))
-        body = self.store.objects[LAST.key] = blocks.compress(content)
+        body = self.store.objects[key.key] = blocks.compress(content)
         if cover_up:
-            manifest = msgspec.json.decode(self.store.objects[LAST.manifest], type=Manifest)
-            self.store.objects[LAST.manifest] = msgspec.json.encode(
-                replace(
-                    manifest,
-                    frames=content.count(b"\n") - manifest.events,
-                    raw_bytes=len(content),
-                    stored_bytes=len(body),
-                    sha256=sha256(body).hexdigest(),
-                )
+            events = msgspec.json.decode(self.store.objects[key.manifest], type=Manifest).events
+            self.edit_manifest(
+                key,
+                frames=content.count(b"\n") - events,
+                raw_bytes=len(content),
+                stored_bytes=len(body),
+                sha256=sha256(body).hexdigest(),
             )
+
+    def edit_manifest(self, key: RawKey, **changes: object) -> None:
+        manifest = msgspec.json.decode(self.store.objects[key.manifest], type=Manifest)
+        self.store.objects[key.manifest] = msgspec.json.encode(replace(manifest, **changes))
+
+    def forget(self, minute: int, *, raw: bool, archive: bool) -> None:
+        """Take a minute out of the store, as retention does."""
+        at_ns = START_NS + minute * NS_PER_MINUTE
+        key = RawKey(FEED, at_ns)
+        gone = {key.key, key.manifest} if raw else set()
+        if archive:
+            names = [name for name in self.store.objects if name.endswith(".capnp.zst")]
+            gone |= {name for name in names if NormalizedKey.parse(name).minute_ns == at_ns}
+        for name in gone:
+            del self.store.objects[name]
 
     def edit_archive(self, edit: Callable[[list[Event]], Sequence[Event]]) -> None:
         """Change the trades of the last minute."""

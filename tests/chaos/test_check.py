@@ -1,8 +1,11 @@
 """The checker is only worth something if it finds every kind of damage; each is done to data that is well."""
 
+from hashlib import sha256
+
 import pytest
 from msgspec.structs import replace
 
+from chaos.check import check
 from ssmd.clock import NS_PER_MINUTE, NS_PER_S
 from ssmd.store.keys import NormalizedKey
 from tests.chaos.small_world import FEED, LAST, START_NS, SmallWorld
@@ -143,3 +146,56 @@ async def test_a_frame_that_was_kept_but_never_sent_is_found(world):
 async def test_a_connection_that_was_never_served_is_found(world):
     world.sent = [line for line in world.sent if line["conn"] == 0]
     assert has(await world.check(), "never served")
+
+
+# a beginning that retention took -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def long_world(tmp_path) -> SmallWorld:
+    """Four minutes: the connection of the second one lives on through the third, the last one has its own."""
+    small = SmallWorld(tmp_path)
+    small.go_on(1, START_NS + 2 * NS_PER_MINUTE)
+    small.reconnect(2, START_NS + 3 * NS_PER_MINUTE)
+    await small.store_all()
+    return small
+
+
+@pytest.mark.parametrize(("minutes", "taken"), [(1, set()), (2, {"c-0-2"}), (3, set())])
+async def test_what_retention_left_of_a_chain_is_well(long_world, minutes, taken):
+    for minute in range(minutes):
+        long_world.forget(minute, raw=True, archive=True)
+    verdict = await check(long_world.store, FEED)
+    assert verdict.ok, verdict.text()
+    assert (verdict.taken, verdict.kept > 0, verdict.archived > 0) == (taken, True, True)
+
+
+async def test_a_link_that_is_missing_in_the_middle_breaks_the_chain_also_after_retention(long_world):
+    long_world.forget(0, raw=True, archive=True)
+    long_world.forget(2, raw=True, archive=True)
+    assert has(await check(long_world.store, FEED), "the chain of manifests is broken")
+
+
+async def test_a_second_beginning_breaks_the_chain_also_after_retention(long_world):
+    long_world.edit_manifest(replace(LAST, minute_ns=START_NS + 3 * NS_PER_MINUTE), previous_sha256=None)
+    long_world.forget(0, raw=True, archive=True)
+    assert has(await check(long_world.store, FEED), "the chain of manifests is broken")
+
+
+async def test_a_first_manifest_that_names_a_later_one_is_no_beginning(world):
+    first = replace(LAST, minute_ns=START_NS)
+    world.edit_manifest(first, previous_sha256=sha256(world.store.objects[LAST.manifest]).hexdigest())
+    assert has(await check(world.store, FEED), "it names a later one")
+
+
+async def test_raw_data_that_is_gone_while_its_events_are_there_was_not_taken_by_retention(long_world):
+    for minute in range(2):
+        long_world.forget(minute, raw=True, archive=False)
+    assert has(await check(long_world.store, FEED), "too many")
+
+
+async def test_a_line_that_is_missing_within_a_connection_is_found_also_after_retention(long_world):
+    for minute in range(2):
+        long_world.forget(minute, raw=True, archive=True)
+    long_world.edit_raw(remove, cover_up=True, key=replace(LAST, minute_ns=START_NS + 2 * NS_PER_MINUTE))
+    assert has(await check(long_world.store, FEED), "follows")

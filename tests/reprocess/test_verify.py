@@ -154,6 +154,72 @@ async def test_a_second_chain_of_the_same_writer_is_a_fork(world, autojump_clock
     assert "second chain" in finding.detail
 
 
+# a beginning that retention took -----------------------------------------------------------------------------
+
+
+def forget(world: Captured, count: int, *, archive: bool = True) -> None:
+    """Take the first raw minutes out of the store as retention does, with what was made of them."""
+    for key in world.raw_keys()[:count]:
+        gone = {key.key, key.manifest}
+        if archive:
+            gone |= {QualityKey.of("v1", key).key}
+            ending = f"/14-{key.minute_ns // NS_PER_S // 60 % 60:02}.capnp.zst"
+            gone |= {name for name in world.store.objects if name.endswith(ending)}
+        for name in gone & world.store.objects.keys():
+            del world.store.objects[name]
+
+
+def forget_one(world: Captured, place: int) -> None:
+    key = world.raw_keys()[place]
+    del world.store.objects[key.key], world.store.objects[key.manifest]
+
+
+def begin_again(world: Captured) -> None:
+    text = world.store.objects[LAST.manifest]
+    world.store.objects[LAST.manifest] = text.replace(f'"{world.manifest(LAST).previous_sha256}"'.encode(), b"null")
+
+
+@pytest.mark.parametrize(("count", "unprovable"), [(1, ["c-0-1"]), (2, []), (3, ["c-0-2"])])
+@pytest.mark.parametrize("start", [0, 4])
+async def test_what_retention_left_is_proved_but_for_connections_that_began_before(
+    world, autojump_clock, count, unprovable, start
+):
+    forget(world, count)
+    report = await report_of(world, start)
+    assert report.findings == []
+    assert report.minutes == report.minutes_compared >= 1
+    assert report.unprovable == (unprovable if start == 0 or count == 3 else [])
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (lambda world: world.edit_events(TRADES, lambda events: events[1:]), "archive"),
+        (lambda world: world.store.objects.pop(QualityKey.of("v1", world.raw_keys()[0]).key), "ledger"),
+        (lambda world: world.store.objects.pop(world.raw_keys()[1].key), "missing_object"),
+        (lambda world: forget_one(world, 1), "chain"),
+        (begin_again, "chain"),
+    ],
+)
+async def test_damage_behind_a_beginning_that_was_taken_is_found(world, autojump_clock, damage, found):
+    forget(world, 1)
+    damage(world)
+    assert found in checks(await report_of(world))
+
+
+async def test_events_without_their_raw_data_are_found_whoever_took_that(world, autojump_clock):
+    forget(world, 1, archive=False)
+    assert {"archive", "ledger"} <= checks(await report_of(world))
+
+
+async def test_a_beginning_that_is_missing_in_the_middle_was_not_taken_by_retention(world, autojump_clock):
+    """Only the end of a chain is left by retention: here raw data of before the connection is there."""
+    forget_one(world, 2)
+    report = await report_of(world, 4)
+    assert "begin_unknown" in checks(report)
+    assert report.unprovable == []
+
+
 def covered_up(world: Captured, key: RawKey, lines: Iterable[bytes]) -> None:
     """Store other lines under a key, and a manifest that fits them."""
     content = b"".join(lines)
