@@ -15,6 +15,7 @@ from ssmd.environment.load import load
 from ssmd.environment.spec import Environment, FeedEntry
 from ssmd.errors import BusDown, ConfigError
 from ssmd.reprocess.ledger import FeedLedger, Gap, MinuteState, merged_gaps
+from ssmd.reprocess.prune import ledger_versions_of
 from ssmd.trees import ConnectorReport, live_link
 
 DAY_S: Final = 86_400
@@ -69,7 +70,11 @@ class SymbolStatus(Struct, frozen=True):
 async def show_gaps(feed: str, times: Times, env: str, where: Where, output: Format) -> int:
     """List the gaps of a feed. Return 1 while one of them is open."""
     at_ns = now_ns()
-    found = FeedLedger(opener(env, where)(), version_of(load(env), feed), feed)
+    store, version = opener(env, where)(), version_of(load(env), feed)
+    held = await ledger_versions_of(store, feed)
+    if held and version not in held:
+        say(f"note: there is no quality ledger of {feed} in version {version}; it may have been pruned")
+    found = FeedLedger(store, version, feed)
     start_ns, end_ns = times.span_ns(at_ns)
     end_ns = min(end_ns, await found.settled_ns(at_ns))
     gaps = await merged_gaps(found.minutes(start_ns, end_ns))

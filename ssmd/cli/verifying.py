@@ -12,6 +12,8 @@ from ssmd.cli.progress import progress
 from ssmd.cli.reprocessing import Asked, rfc3339
 from ssmd.environment.load import load
 from ssmd.errors import ConfigError
+from ssmd.reprocess.processes import OpenStore
+from ssmd.reprocess.prune import versions_of
 from ssmd.reprocess.run import Plan
 from ssmd.reprocess.verify import Finding, MinuteResult, Report, VerifySpec, verify
 
@@ -32,6 +34,7 @@ async def prove(asked: Asked, version: str, sample: int | None, output: Format) 
         raise ConfigError(f"--sample is {sample}; write how many minutes, 0 for none")
     start_ns, end_ns = asked.span()
     version = version or version_of(load(asked.env), asked.feed)
+    await _tell_pruned(asked.opener(), version, asked.feed)
     minutes: list[MinuteResult] = []
     with progress(f"verify {asked.feed} {version}") as bar:
 
@@ -48,6 +51,14 @@ async def prove(asked: Asked, version: str, sample: int | None, output: Format) 
     else:
         show_record(Verified(report.ok and report.minutes > 0, report, minutes), output)
     return 0 if report.ok and report.minutes else 1  # nothing seen is nothing proved
+
+
+async def _tell_pruned(open_store: OpenStore, version: str, feed: str) -> None:
+    """Say in front of what will be found that nothing of the version is there at all."""
+    held = await versions_of(open_store(), feed)
+    if version not in held:
+        others = f"; --version {held[-1]} has something" if held else ""
+        say(f"! there is nothing of {feed} in version {version}: it was pruned, or nothing is archived yet{others}")
 
 
 def _print(report: Report) -> None:

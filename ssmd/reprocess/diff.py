@@ -127,7 +127,7 @@ async def _series(store: Store, wanted: Wanted) -> list[tuple[EventType, str]]:
             raise ConfigError(f"version is {version[:40]!r}; write one such as v1")
         here = await series_of(store, version, wanted.feed)
         if not here:
-            raise ConfigError(f"there is nothing of feed {wanted.feed} in version {version}")
+            raise ConfigError(f"there is nothing of feed {wanted.feed} in version {version}; it may have been pruned")
         found |= {(kind, symbol) for kind, symbol in here if fnmatchcase(symbol, wanted.symbols)}
     return sorted(found)
 

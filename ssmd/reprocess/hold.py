@@ -16,6 +16,24 @@ HELD_FOR_S: Final = 24 * 3600.0
 """What a killed run leaves behind is over after that."""
 RENEWED_EVERY_S: Final = 3600.0
 REMOVE_WITHIN_S: Final = 5.0
+SECOND: Final = "-renewed"
+
+
+def hold_names(version: str, feed: str) -> tuple[str, str]:
+    """Return the names of what a reprocess of this version holds: the hold, and the one that stands in for it."""
+    name = f"reprocess-{version}-{feed}"
+    return name, name + SECOND
+
+
+async def holds(store: Store, version: str, feed: str) -> list[Hold]:
+    """Return what a reprocess of this version holds, over or not; one that cannot be read is left out."""
+    found = []
+    for name in hold_names(version, feed):
+        try:
+            found.append(msgspec.json.decode(await store.read(hold_key(name)) or b"", type=Hold))
+        except msgspec.DecodeError:
+            continue
+    return found
 
 
 @asynccontextmanager
@@ -48,7 +66,7 @@ async def _put(store: Store, hold: Hold) -> None:
     try:
         await store.create(key, body)
     except AlreadyStored:
-        second = hold_key(f"{hold.name}-renewed")
+        second = hold_key(hold.name + SECOND)
         await store.delete(second)
         await store.create(second, body)
         await store.delete(key)

@@ -14,7 +14,7 @@ from ssmd.protocols import exchange, quality
 from ssmd.protocols.decoder import VERSIONS, Versions
 from ssmd.reprocess.borders import Border, broken_border
 from ssmd.reprocess.finish import Summary, finish
-from ssmd.reprocess.hold import held
+from ssmd.reprocess.hold import held, hold_names
 from ssmd.reprocess.plan import Index, Step, chunks, read_index
 from ssmd.reprocess.processes import OpenStore, Work, here, in_processes, patiently
 from ssmd.reprocess.raw_index import NS_PER_DAY, chain_breaks
@@ -86,7 +86,7 @@ async def reprocess(
     store = open_store()
     index = await read_index(store, job.feed, job.start_ns, job.end_ns)
     from_ns = min([job.start_ns, *(minute.minute_ns for minute in index.minutes[:1])])
-    hold = Hold(f"reprocess-{job.version}-{job.feed}", job.feed, from_ns, job.end_ns, 0)
+    hold = Hold(hold_names(job.version, job.feed)[0], job.feed, from_ns, job.end_ns, 0)
     async with nullcontext() if job.is_dry else held(store, hold):
         work = in_processes(open_store, job.parallel) if job.parallel > 1 else here(store, versions)
         return await _Run(job, store, work, watcher or Unwatched()).run(index)

@@ -70,12 +70,14 @@ async def prune(  # noqa: PLR0913  # a command's options are its parameters
     *,
     version: Version,
     feed: Annotated[str, Parameter(help="Only of this feed; else of every feed of the environment.")] = "",
-    force: Annotated[bool, Parameter(negative="", help="Although no other version covers the same time.")] = False,
+    force: Annotated[
+        bool, Parameter(negative="", help="Although no other version covers the same time, or a reprocess was killed.")
+    ] = False,
     env: Env = DEFAULT_ENV,
     where: Where = Where(),  # noqa: B008  # frozen
     asking: Asking = Asking(),  # noqa: B008  # frozen
 ) -> int:
-    """Delete everything that a version holds. Raw data stays, so it can be rebuilt.
+    """Delete everything that a version holds, its quality ledger too. Raw data stays, so it can be rebuilt.
 
     Example: ssmd reprocess prune --version v1 --env prod
     """
