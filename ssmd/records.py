@@ -48,6 +48,13 @@ class Connected(Struct, frozen=True, tag_field="event", tag="connected"):
     after: Predecessor | None = None
 
 
+class Unconnected(Struct, frozen=True, tag_field="event", tag="unconnected"):
+    """An attempt that never became a connection. The configuration behind it says what is wanted, its end says why."""
+
+    url: str
+    after: Predecessor | None = None
+
+
 class Configured(Struct, frozen=True, tag_field="event", tag="config"):
     """The symbol map and settings in force from here on; written at connect and at each change."""
 
@@ -98,7 +105,7 @@ class Missed(Struct, frozen=True, tag_field="event", tag="missed"):
     to_ns: int
 
 
-Note = Connected | Configured | Live | Refused | Resync | Disconnected | Lost | Missed
+Note = Connected | Unconnected | Configured | Live | Refused | Resync | Disconnected | Lost | Missed
 
 
 class Record(Struct, frozen=True, gc=False):

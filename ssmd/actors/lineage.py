@@ -16,6 +16,11 @@ class Link:
         self.after = after
         self.next_seq = 0
         self.last_ns = 0
+        self.was_connected = False
+        self.is_again = False
+        """The slot had a connection before."""
+        self.missing: frozenset[str] = frozenset()
+        """The raw data says that these are wanted of the slot, and that nothing comes since this one ended."""
 
     def take_seq(self) -> int:
         seq = self.next_seq
@@ -34,9 +39,15 @@ class Lineage:
     def begin(self, slot: int) -> Link:
         """Start the next connection of a slot and tell it which one came before."""
         self._count += 1
+        last = self._links.get(slot)
         link = Link(f"{self._boot}-{slot}-{self._count}", self._predecessor(slot))
+        link.is_again = last is not None and (last.is_again or last.was_connected)
         self._links[slot] = link
         return link
+
+    def missing(self, slot: int) -> frozenset[str]:
+        """Return what is missing of a slot as far as the raw data tells already."""
+        return self._links[slot].missing if slot in self._links else frozenset()
 
     def _predecessor(self, slot: int) -> Predecessor | None:
         last = self._links.get(slot)

@@ -8,6 +8,7 @@ import trio
 from msgspec import Struct
 
 from ssmd import metrics
+from ssmd.actors.absence import NOT_WANTED, UNREACHABLE, note_absence, symbols_of
 from ssmd.actors.budget import ConnectBudget
 from ssmd.actors.lineage import Lineage
 from ssmd.actors.report import refused_symbol
@@ -26,7 +27,6 @@ from ssmd.supervisor import Cell, HealthBoard, Mailbox
 
 READ_DESYNCS: Final = 64
 SYMBOL_STATES: Final = ("live", "pending", "refused")
-NOT_WANTED: Final = "not_wanted"
 SHOW_EVERY_S: Final = 0.1
 """It costs as much as there are symbols, and after a connect every acknowledgement would be worth it."""
 
@@ -89,10 +89,26 @@ class Session:
             while not self._draining:
                 self._cause = ExchangeDown("crash")
                 await self._wait_wanted()
-                await self._links.budget.take()
-                limits = self._exchange.limits
-                async with self._place.transport.connect(self._place.url, limits.max_frame_bytes) as connection:
-                    await self._capture(connection)
+                await self._connect()
+
+    async def _connect(self) -> None:
+        """Capture on a new connection. That there is none is noted: raw data alone tells since when, and why."""
+        wanted_ns, is_open = self._links.journal.stamp(), False
+        try:
+            await self._links.budget.take()
+            limits = self._exchange.limits
+            async with self._place.transport.connect(self._place.url, limits.max_frame_bytes) as connection:
+                is_open = True
+                await self._capture(connection)
+        finally:
+            if not is_open:
+                self._note_absence(Disconnected("drain" if self._draining else UNREACHABLE, "", wanted_ns))
+
+    def _note_absence(self, end: Disconnected) -> None:
+        """Say what is wanted without a connection, unless the raw data says it already."""
+        lineage, slot, config = self._links.lineage, self._place.slot, self._wanted(self._links.config.get())
+        if symbols_of(config) != lineage.missing(slot):
+            note_absence(self._links.journal, lineage.begin(slot), self._place.url, config, end)
 
     def drain(self) -> None:
         self._draining = True
@@ -107,6 +123,7 @@ class Session:
         while not self._wanted(latest.value).symbols:
             check.ok()
             self._links.standing.tell(self._place.slot, SlotState(latest.version, latest.value))
+            self._note_absence(Disconnected(NOT_WANTED))
             latest = await self._links.config.wait_newer(latest.version)
         check.fail("not connected")
 
@@ -133,7 +150,8 @@ class Session:
 
     def _open(self) -> None:
         link = self._link
-        if link.after is not None:
+        link.was_connected = True
+        if link.is_again:
             self._reconnects.inc()
         metrics.CONNECTED.labels(self._feed).inc()
         connected = Connected(self._place.url, link.after)
@@ -152,6 +170,7 @@ class Session:
         self._links.standing.lose(self._place.slot)
         metrics.DISCONNECTS.labels(self._feed, cause.reason).inc()
         self._note(Disconnected(cause.reason, cause.detail, link.last_ns))
+        link.missing = symbols_of(self._config)
         if cause.reason == NOT_WANTED:
             self._place.board.check(self._check_name).ok()
             self._log.info("session_closed", last_seq=link.next_seq - 1, detail=cause.detail)

@@ -96,18 +96,18 @@ class Journal:
 
     def append_frame(self, conn: str, seq: int, frame: str | bytes) -> int:
         """Take a received frame; return its receive time, which never falls within the journal. Never waits."""
-        recv_ns = self._stamp()
+        recv_ns = self.stamp()
         record, line = raw.frame_record(recv_ns, conn, seq, frame)
         self._append(record, line)
         return recv_ns
 
     def append_note(self, conn: str, seq: int, note: Note) -> int:
-        recv_ns = self._stamp()
+        recv_ns = self.stamp()
         self._append(Record(recv_ns, conn, seq, note=note), raw.encode_note(recv_ns, conn, seq, note))
         return recv_ns
 
-    def _stamp(self) -> int:
-        """Return the time, which never falls: while the clock is behind, it goes on by what really passes."""
+    def stamp(self) -> int:
+        """Return the receive time of a record now, which never falls: while the clock is behind, it goes on by what really passes."""
         now_ns, monotonic_ns = self._now(), time.monotonic_ns()
         if now_ns < self._last_ns:
             now_ns = self._last_ns + monotonic_ns - self._last_monotonic_ns

@@ -2,7 +2,8 @@
 
 A gap says "may be missing", so it is rather too long than too short. It opens at the last moment that is known to be
 good (the last frame, the last record of a dead process) and closes when the exchange has acknowledged every
-subscription of the symbol again. Before the first connection that wants a symbol there is no gap: nobody captured it.
+subscription of the symbol again. Before the first connection that wants a symbol, or the first that could not be made,
+there is no gap: nobody captured it. When nothing is wanted any more, a gap ends too.
 """
 
 from collections.abc import Collection, Iterable
@@ -11,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, field
 
-from ssmd.records import Configured, Connected, Disconnected, Live, Lost, Missed, Record, Refused, Resync
+from ssmd.records import Configured, Connected, Disconnected, Live, Lost, Missed, Record, Refused, Resync, Unconnected
 
 CRASH: Final = "crash"
 REFUSED: Final = "refused"
@@ -85,7 +86,7 @@ class Coverage:
 
     def _fold(self, record: Record, connection: _Connection) -> None:
         match record.note:
-            case Connected(after=after) if after is not None:
+            case Connected(after=after) | Unconnected(after=after) if after is not None:
                 self._end(after.conn, after.recv_ns, CRASH, record.recv_ns)
                 self._inherit(after.conn, record.conn)
             case Configured(config=config):

@@ -13,7 +13,7 @@ from ssmd.codec import blocks, raw
 from ssmd.errors import BadRecord
 from ssmd.protocols.coverage import Gap
 from ssmd.protocols.manifest import Manifest
-from ssmd.records import Connected, Disconnected
+from ssmd.records import Connected, Disconnected, Unconnected
 from ssmd.reprocess.report import Problem
 from ssmd.store.base import Store
 from ssmd.store.keys import RawKey, raw_day_prefix, raw_hour_prefix, raw_prefix
@@ -213,7 +213,7 @@ def _follow(line: bytes, lives: dict[str, Life]) -> None:
     record = raw.read_line(line)
     life = lives.setdefault(record.conn, Life(record.conn))
     match record.note:
-        case Connected(after=after):
+        case Connected(after=after) | Unconnected(after=after):
             life.began_ns = record.recv_ns
             if after is not None:
                 before = lives.setdefault(after.conn, Life(after.conn))

@@ -3,10 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
+from ssmd.actors.absence import note_absence
+from ssmd.actors.lineage import Link
 from ssmd.protocols import quality
 from ssmd.protocols.coverage import Gap
-from ssmd.records import Configured, FeedConfig, Predecessor
+from ssmd.records import Configured, Disconnected, FeedConfig, Predecessor
 from ssmd.reprocess.ledger import FeedLedger, MinuteState, ledger, merged_gaps
+from ssmd.reprocess.verify import VerifySpec, verify
 from ssmd.store.keys import QualityKey
 from tests.reprocess.captured import FEED, Captured, at, faulty_run
 
@@ -78,6 +81,22 @@ async def test_the_ledger_outlives_raw_data_that_retention_deleted(world, autoju
     for key in [key for key in world.store.objects if key.startswith("raw/")]:
         del world.store.objects[key]
     assert await states(world, 0, 5) == before
+
+
+async def test_an_exchange_that_was_unreachable_from_the_start_is_the_reason_of_every_minute(world, autojump_clock):
+    """Also of the minutes of which there is no raw object at all; and the raw data alone proves it."""
+    note_absence(world.journal, Link("c-0-0", None), "ws://x", world.config, Disconnected("unreachable", "", at(0)))
+    world.until(3)
+    world.traffic(world.connect(Predecessor("c-0-0", 2, at(0))))
+    await world.end()
+    world.archive()
+    found = await states(world, 0, 4)
+    assert [state.answer for state in found] == ["missing"] * 3 + ["verified"]
+    assert found[1].reasons == found[2].reasons == ("unreachable",)
+    (gap,) = await merged_gaps(ledger(world.store, "v1", FEED, at(0), at(4)))
+    assert gap == Gap(at(0), at(3), "unreachable", ("BTCUSD",))
+    assert (await verify(world.store, VerifySpec(FEED, "v1", at(0), at(4)))).findings == []
+    assert (await verify(world.store, VerifySpec(FEED, "v1", at(3), at(4)))).findings == []
 
 
 async def test_several_parts_are_one_minute_together(world, autojump_clock):
