@@ -44,7 +44,6 @@ from ssmd.supervisor import (
     Backoff,
     Cell,
     ChildSpec,
-    ChildState,
     HealthBoard,
     Mailbox,
     Overflow,

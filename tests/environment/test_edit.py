@@ -291,6 +291,7 @@ def may_change(text: str, path: tuple[str | int, ...], how: str) -> range | None
     return concerned(text, path)
 
 
+@pytest.mark.slow
 @given(documents(), st.data())
 def test_an_edit_of_any_layout_does_what_is_wanted_and_touches_no_other_line(document, data):
     text, before = document
