@@ -5,7 +5,7 @@ After BusDown the connection is dead: leave the context and connect again (the s
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -60,11 +60,31 @@ class KvEntry(Struct, frozen=True):
 
 
 class StreamUsage(Struct, frozen=True):
-    """How full a stream is. limit_bytes: 0 when it has none."""
+    """How full a stream is. limit_bytes: 0 when it has none.
+
+    first_seq: of the oldest message that is still there; last_seq + 1 when nothing is. created_ns: a stream that was made
+    anew counts from 1 again.
+    """
 
     stored_bytes: int
     limit_bytes: int
     messages: int
+    first_seq: int = 1
+    last_seq: int = 0
+    created_ns: int = 0
+
+
+class Start(Struct, frozen=True):
+    """Where a listener begins. Neither: with what is stored from now on.
+
+    after_seq: behind this message, 0 is the oldest one. since_ns: with the first message stored at this time or later.
+    """
+
+    after_seq: int | None = None
+    since_ns: int | None = None
+
+
+FROM_NOW: Final = Start()
 
 
 class Consumer(Protocol):
@@ -114,8 +134,15 @@ class Bus(Protocol):
         """
         ...
 
-    def listen(self, stream: str, subject: str) -> AbstractAsyncContextManager[Consumer]:
-        """Open a short-lived consumer of what is stored from now on; it acknowledges nothing and leaves nothing."""
+    def listen(self, stream: str, subject: str, start: Start = FROM_NOW) -> AbstractAsyncContextManager[Consumer]:
+        """Open a short-lived consumer; it acknowledges nothing and leaves nothing.
+
+        What the stream's limits took before it was read is left out: compare the first message's number.
+        """
+        ...
+
+    async def acked_through(self, stream: str, durable: str) -> int:
+        """Return through which message a durable consumer has acknowledged; 0 without such a stream or durable."""
         ...
 
     async def ensure_bucket(self, spec: BucketSpec) -> None:

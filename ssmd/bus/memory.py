@@ -11,9 +11,22 @@ from typing import Self
 
 import trio
 
-from ssmd.bus.base import BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec, StreamUsage
+from ssmd.bus.base import (
+    FROM_NOW,
+    BucketSpec,
+    Bus,
+    Consumer,
+    Incoming,
+    KvEntry,
+    Outgoing,
+    Published,
+    Start,
+    StreamSpec,
+    StreamUsage,
+)
 from ssmd.bus.memory_store import MemoryBucket, MemoryStream, matches
 from ssmd.bus.names import OutgoingCheck, check_filter, check_key, check_token, check_value
+from ssmd.clock import NowNs, now_ns
 from ssmd.errors import AlreadyStored, BusDown
 
 MAX_PAYLOAD_BYTES = 1_048_576
@@ -36,7 +49,8 @@ class _Change:
 class MemoryBroker:
     """The state that survives connections, and the faults that a test orders."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: NowNs = now_ns) -> None:
+        self.now = now
         self.streams: dict[str, MemoryStream] = {}
         self.buckets: dict[str, MemoryBucket] = {}
         self.change = _Change()
@@ -125,7 +139,7 @@ class MemoryBus:
         check_token(spec.name, "stream")
         for subject in spec.subjects:
             check_filter(subject)
-        stream = self.broker.streams.setdefault(spec.name, MemoryStream(spec))
+        stream = self.broker.streams.setdefault(spec.name, MemoryStream(spec, self.broker.now))
         stream.spec = spec
         stream.keep_limits()
 
@@ -159,14 +173,14 @@ class MemoryBus:
         yield MemoryConsumer(self, stream, durable, (subject, max_ack_pending))
 
     @asynccontextmanager
-    async def listen(self, stream: str, subject: str) -> AsyncIterator[Consumer]:
+    async def listen(self, stream: str, subject: str, start: Start = FROM_NOW) -> AsyncIterator[Consumer]:
         check_filter(subject)
         await self.turn()
         if stream not in self.broker.streams:
             raise BusDown(f"no stream {stream}")
         floors = self.broker.streams[stream].ack_floors
         name = f"listener-{len(floors)}"
-        floors[name] = self.broker.streams[stream].last_seq
+        floors[name] = self.broker.streams[stream].before(start)
         try:
             yield MemoryConsumer(self, stream, name, (subject, sys.maxsize))
         finally:
@@ -181,7 +195,15 @@ class MemoryBus:
     async def usage(self, stream: str) -> StreamUsage | None:
         await self.turn()
         found = self.broker.streams.get(stream)
-        return None if found is None else StreamUsage(found.stored_bytes, found.spec.max_bytes, found.messages)
+        if found is None:
+            return None
+        limits = (found.stored_bytes, found.spec.max_bytes, found.messages)
+        return StreamUsage(*limits, found.first_seq, found.last_seq, found.created_ns)
+
+    async def acked_through(self, stream: str, durable: str) -> int:
+        await self.turn()
+        found = self.broker.streams.get(stream)
+        return 0 if found is None else found.ack_floors.get(durable, 0)
 
     async def kv_get(self, bucket: str, key: str) -> KvEntry | None:
         check_key(bucket, key)

@@ -8,7 +8,8 @@ from typing import Final
 import trio
 from msgspec import Struct
 
-from ssmd.bus.base import BucketSpec, KvEntry, Outgoing, StreamSpec
+from ssmd.bus.base import BucketSpec, KvEntry, Outgoing, Start, StreamSpec
+from ssmd.clock import NowNs, now_ns
 
 
 class _Stored(Struct, frozen=True, gc=False):
@@ -16,13 +17,16 @@ class _Stored(Struct, frozen=True, gc=False):
     subject: str
     payload: bytes
     message_id: str
+    stored_ns: int
 
 
 class MemoryStream:
     """Messages in order, with the duplicate window and the size limit of the specification."""
 
-    def __init__(self, spec: StreamSpec) -> None:
+    def __init__(self, spec: StreamSpec, now: NowNs = now_ns) -> None:
         self.spec = spec
+        self.created_ns = now()
+        self._now = now
         self.ack_floors: dict[str, int] = {}
         self._messages: dict[int, _Stored] = {}
         self._seqs_of: dict[str, array[int]] = {}
@@ -59,7 +63,7 @@ class MemoryStream:
             return seen[0], True
         seq = self._last_seq = self._last_seq + 1
         self._seen[message.message_id] = (seq, now_s)
-        self._messages[seq] = _Stored(seq, message.subject, message.payload, message.message_id)
+        self._messages[seq] = _Stored(seq, message.subject, message.payload, message.message_id, self._now())
         self._seqs_of.setdefault(message.subject, array("Q")).append(seq)
         self._bytes += len(message.payload)
         self.keep_limits()
@@ -68,6 +72,15 @@ class MemoryStream:
     def keep_limits(self) -> None:
         while self._bytes > self.spec.max_bytes and len(self._messages) > 1:
             self._drop_first()
+
+    def before(self, start: Start) -> int:
+        """Return the number in front of the first message that a listener gets."""
+        if start.after_seq is not None:
+            return start.after_seq
+        if start.since_ns is None:
+            return self._last_seq
+        later = (seq for seq, message in self._messages.items() if message.stored_ns >= start.since_ns)
+        return next(later, self._last_seq + 1) - 1
 
     def read(self, after_seq: int, pattern: str, limit: int) -> tuple[list[_Stored], int]:
         """Return the next messages that match the pattern, and how many more there are behind them."""

@@ -12,7 +12,19 @@ import trio
 from nats.aio.msg import Msg  # noqa: TID251 (the bus's driver)
 
 from ssmd.bus import buckets, streams
-from ssmd.bus.base import BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, Published, StreamSpec, StreamUsage
+from ssmd.bus.base import (
+    FROM_NOW,
+    BucketSpec,
+    Bus,
+    Consumer,
+    Incoming,
+    KvEntry,
+    Outgoing,
+    Published,
+    Start,
+    StreamSpec,
+    StreamUsage,
+)
 from ssmd.bus.island import Island, open_island
 from ssmd.bus.link import Link, NatsOptions, check_url
 from ssmd.bus.names import OutgoingCheck, check_filter, check_key, check_token, check_value
@@ -88,12 +100,17 @@ class NatsBus:
             yield NatsConsumer(self._island, pull, discarded)
 
     @asynccontextmanager
-    async def listen(self, stream: str, subject: str) -> AsyncIterator[Consumer]:
+    async def listen(self, stream: str, subject: str, start: Start = FROM_NOW) -> AsyncIterator[Consumer]:
         check_token(stream, "stream")
         check_filter(subject)
-        name = await self._island.run(partial(streams.make_listener, self._link, stream, subject))
+        name = await self._island.run(partial(streams.make_listener, self._link, stream, subject, start))
         async with self._pull(lambda: Pull(self._link, stream, name, _incoming)) as pull:
             yield NatsConsumer(self._island, pull)
+
+    async def acked_through(self, stream: str, durable: str) -> int:
+        check_token(stream, "stream")
+        check_token(durable, "durable")
+        return await self._island.run(partial(streams.acked_through, self._link, stream, durable))
 
     async def ensure_bucket(self, spec: BucketSpec) -> None:
         check_token(spec.name, "bucket")

@@ -1,5 +1,8 @@
 """Streams and their consumers, on the island. Off the hot path, so nats-py's own calls serve well."""
 
+from datetime import UTC, datetime
+from typing import Any
+
 import nats.js.errors  # noqa: TID251 (the bus's driver)
 from msgspec import Struct
 from nats.js.api import (  # noqa: TID251 (the bus's driver)
@@ -11,7 +14,7 @@ from nats.js.api import (  # noqa: TID251 (the bus's driver)
     StreamConfig,
 )
 
-from ssmd.bus.base import StreamSpec, StreamUsage
+from ssmd.bus.base import Start, StreamSpec, StreamUsage
 from ssmd.bus.link import Link
 
 ACK_WAIT_S = 300.0
@@ -56,7 +59,24 @@ async def usage(link: Link, stream: str) -> StreamUsage | None:
             info = await link.js.stream_info(stream)
         except nats.js.errors.NotFoundError:
             return None
-    return StreamUsage(info.state.bytes, max(0, info.config.max_bytes or 0), info.state.messages)
+    state = info.state
+    created_ns = time_ns_of(info.created)
+    limit_bytes = max(0, info.config.max_bytes or 0)
+    return StreamUsage(state.bytes, limit_bytes, state.messages, state.first_seq, state.last_seq, created_ns)
+
+
+def time_ns_of(created: datetime | None) -> int:
+    """Return when a stream was made; nobody may compare it with a clock, only with itself."""
+    return 0 if created is None else int(created.timestamp() * 1_000_000) * 1_000
+
+
+async def acked_through(link: Link, stream: str, durable: str) -> int:
+    async with link.asking(f"consumer {stream}.{durable}"):
+        try:
+            info = await link.js.consumer_info(stream, durable)
+        except nats.js.errors.NotFoundError:
+            return 0
+    return info.ack_floor.stream_seq if info.ack_floor is not None else 0
 
 
 async def ensure_consumer(link: Link, spec: ConsumerSpec) -> int:
@@ -83,11 +103,11 @@ async def ensure_consumer(link: Link, spec: ConsumerSpec) -> int:
     return max(0, first_seq - 1 - floor)
 
 
-async def make_listener(link: Link, stream: str, subject: str) -> str:
-    """Make a short-lived consumer of new messages that needs no acks; return its name."""
+async def make_listener(link: Link, stream: str, subject: str, start: Start) -> str:
+    """Make a short-lived consumer that needs no acks; return its name."""
     config = ConsumerConfig(
         filter_subject=subject,
-        deliver_policy=DeliverPolicy.NEW,
+        **_begin(start),
         ack_policy=AckPolicy.NONE,
         inactive_threshold=WATCHER_IDLE_S,
         mem_storage=True,
@@ -95,3 +115,15 @@ async def make_listener(link: Link, stream: str, subject: str) -> str:
     )
     async with link.asking(f"listen to {stream}"):
         return (await link.js.add_consumer(stream, config)).name
+
+
+def _begin(start: Start) -> dict[str, Any]:
+    if start.after_seq is not None:
+        return {"deliver_policy": DeliverPolicy.BY_START_SEQUENCE, "opt_start_seq": start.after_seq + 1}
+    if start.since_ns is not None:
+        at = datetime.fromtimestamp(start.since_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return {
+            "deliver_policy": DeliverPolicy.BY_START_TIME,
+            "opt_start_time": f"{at}.{start.since_ns % 1_000_000_000:09d}Z",
+        }
+    return {"deliver_policy": DeliverPolicy.NEW}

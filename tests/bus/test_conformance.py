@@ -3,8 +3,9 @@
 import pytest
 import trio
 
-from ssmd.bus.base import BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, StreamSpec
+from ssmd.bus.base import BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, Start, StreamSpec
 from ssmd.bus.names import HEADER_BYTES
+from ssmd.clock import now_ns
 from ssmd.errors import AlreadyStored, BusDown
 from tests.bus.conftest import Rig
 
@@ -68,6 +69,34 @@ async def test_a_listener_gets_what_comes_after_it_and_leaves_the_rest_to_others
             await bus.publish(rig.batch(20, 5))
             assert [m.stream_seq for m in await read(listener, 5)] == list(range(21, 26))
         assert len(await drain(bus, rig)) == 25
+
+
+async def test_a_listener_begins_where_it_is_told_to(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        await bus.publish(rig.batch(0, 10))
+        between_ns = now_ns()
+        await bus.publish(rig.batch(10, 5))
+        for start, first in ((Start(after_seq=0), 1), (Start(after_seq=12), 13), (Start(since_ns=between_ns), 11)):
+            async with bus.listen(rig.stream, f"{rig.stream}.>", start) as listener:
+                got = [m.stream_seq for m in await read(listener, 16 - first)]
+                assert got == list(range(first, 16)), start
+
+
+async def test_the_stream_tells_its_ends_and_how_far_a_durable_has_acknowledged(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        assert await bus.acked_through(rig.stream, "d") == 0
+        await bus.ensure_stream(rig.spec)
+        assert await bus.acked_through(rig.stream, "d") == 0
+        await bus.publish(rig.batch(0, 10))
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>") as consumer:
+            await read(consumer, 10)
+            await consumer.ack_through(7)
+        assert await bus.acked_through(rig.stream, "d") == 7
+        usage = await bus.usage(rig.stream)
+        assert usage is not None
+        assert (usage.first_seq, usage.last_seq, usage.messages) == (1, 10, 10)
+        assert usage.created_ns == (await bus.usage(rig.stream)).created_ns > 0
 
 
 async def test_an_empty_batch_is_published_at_once(rig: Rig):
