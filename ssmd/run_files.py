@@ -45,11 +45,16 @@ def run_dir(data_dir: Path) -> Path:
 def keep_apart(data_dir: Path, source: Source) -> None:
     """Refuse to put invented data beside real data: a folder belongs to the first source that wrote to it."""
     path = data_dir / "source"
-    first = (read_file(path) or b"").decode(errors="replace").strip()
+    first = source_of(data_dir)
     if first and first != source:
         raise ConfigError(f"{data_dir} holds data of the {first}, not of the {source}; give another --data-dir")
     if not first:
         replace_file(path, source.encode() + b"\n")
+
+
+def source_of(data_dir: Path) -> str:
+    """Return where the data of a folder come from: `simulator` or `exchange`, empty where nobody knows."""
+    return (read_file(data_dir / "source") or b"").decode(errors="replace").strip()
 
 
 def claim(data_dir: Path, title: str) -> int:

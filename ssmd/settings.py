@@ -58,6 +58,18 @@ class StorageSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return f"StorageSettings(endpoint={without_passwords(self.endpoint)!r}, region={self.region!r}, …)"
 
 
+class BackupSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The S3 server that `s3://` addresses of backups mean; what is empty is taken from [storage]."""
+
+    endpoint: str = ""
+    region: str = ""
+    access_key_id: str = ""
+    secret_access_key: str = ""
+
+    def __repr__(self) -> str:
+        return f"BackupSettings(endpoint={without_passwords(self.endpoint)!r}, region={self.region!r}, …)"
+
+
 class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True):
     listen: str = "127.0.0.1:8080"
     database: str = ""
@@ -106,6 +118,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     coinbase: ExchangeSettings = ExchangeSettings()
     nats: NatsSettings = NatsSettings()
     storage: StorageSettings = StorageSettings()
+    backup: BackupSettings = BackupSettings()
     gateway: GatewaySettings = GatewaySettings()
     journal: JournalSettings = JournalSettings()
     ops: OpsSettings = OpsSettings()
@@ -116,6 +129,17 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         """Return the section of an exchange; one without a section has only defaults."""
         section = getattr(self, name, None)
         return section if isinstance(section, ExchangeSettings) else ExchangeSettings()
+
+
+def backup_server(settings: Settings) -> StorageSettings:
+    """Return the S3 server of backups: [backup], and [storage] for what that leaves out."""
+    own, other = settings.backup, settings.storage
+    return StorageSettings(
+        own.endpoint or other.endpoint,
+        own.region or other.region,
+        own.access_key_id or other.access_key_id,
+        own.secret_access_key or other.secret_access_key,
+    )
 
 
 def parse_size(text: str, key: str) -> int:

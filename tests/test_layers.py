@@ -31,7 +31,18 @@ class Layer(NamedTuple):
     venues: bool = False
 
 
-EVERYTHING: Final = (*LAYER_0, *LAYER_1, "bus", "store", "journal", "gateway", "actors", "reprocess", "simulator")
+EVERYTHING: Final = (
+    *LAYER_0,
+    *LAYER_1,
+    "bus",
+    "store",
+    "journal",
+    "gateway",
+    "actors",
+    "reprocess",
+    "backup",
+    "simulator",
+)
 
 LAYERS: Final = {
     **dict.fromkeys(LAYER_0, Layer(LAYER_0, never=NO_IO)),
@@ -49,10 +60,11 @@ LAYERS: Final = {
     "actors": Layer((*LAYER_0, *LAYER_1, *SEAMS)),
     "gateway": Layer((*LAYER_0, *LAYER_1, *SEAMS)),
     "reprocess": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys"), venues=True),
+    "backup": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys")),
     "simulator": Layer(LAYER_0),
     "run_files": Layer((*LAYER_0, "journal")),
     "trees": Layer((*EVERYTHING, "run_files"), venues=True),
-    "cli": Layer((*LAYER_0, "environment", "run_files", "trees", "reprocess", "simulator")),
+    "cli": Layer((*LAYER_0, "environment", "run_files", "trees", "reprocess", "backup", "simulator")),
     "__main__": Layer(("cli",)),
     "": Layer(()),
 }
@@ -226,6 +238,7 @@ PLANTED: Final = [
     (layering, "ssmd/actors/publisher.py", "from ssmd.bus.nats import Bus"),
     (layering, "ssmd/actors/session.py", "from .transport import connect"),
     (layering, "ssmd/reprocess/run.py", "from ssmd.actors.pipeline import Batch"),
+    (layering, "ssmd/backup/copying.py", "from ssmd.store.objects import local_store"),
     (layering, "ssmd/simulator/server.py", "from ssmd.store.base import Store"),
     (layering, "ssmd/cli/feed.py", "from ssmd.bus.base import Bus"),
     (layering, "ssmd/store/objects.py", "from ssmd.actors import sealer"),

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 from cyclopts import App, CycloptsError
 
 from ssmd import __version__, log
-from ssmd.cli.commands import client, completion, config, env, feed, reprocess, symbol
+from ssmd.cli.commands import backup, client, completion, config, env, feed, reprocess, symbol
 from ssmd.cli.commands.cat import cat
 from ssmd.cli.commands.doctor import doctor
 from ssmd.cli.commands.run import run
@@ -36,10 +36,11 @@ def application() -> App:
         backend="trio",
         console=help_console(),
     )
-    for noun in (env.app, feed.app, symbol.app, client.app, reprocess.app, config.app, completion.app):
+    for noun in (env.app, feed.app, symbol.app, client.app, reprocess.app, backup.app, config.app, completion.app):
         tree.command(noun)
     for verb in (up, run, sub, cat, doctor):
         tree.command(verb, help_epilogue="", version_flags=[])
+    tree.command(backup.restore, help_epilogue="", version_flags=[])
     tree.command(verify, help_epilogue="", version_flags=[])  # --version is the normalizer's
     tree.command(simulate, help_flags=[], version_flags=[])  # --help is for the simulator's own parser
     return tree

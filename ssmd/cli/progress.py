@@ -14,13 +14,19 @@ from ssmd.cli.output import console
 from ssmd.reprocess.run import Plan
 
 TENTHS: Final = 10
+MINUTES: Final = ("minutes", "frames")
+OBJECTS: Final = ("objects", "bytes")
 
 
 class Progress:
-    """A watcher of a reprocess or a diff. Lines are what costs time, so they make the share that is done."""
+    """A watcher of a reprocess or a diff. Lines are what costs time, so they make the share that is done.
 
-    def __init__(self, what: str) -> None:
+    units: what is counted, and what the rate is of.
+    """
+
+    def __init__(self, what: str, units: tuple[str, str] = MINUTES) -> None:
         self.what = what
+        self.unit, self.rate_unit = units
         self.stopped_by = 0
         """The signal that asked to end."""
         self.minutes = self.frames = self._done_lines = 0
@@ -67,13 +73,13 @@ class Progress:
 
 
 class Bar(Progress):
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
+    def __init__(self, what: str, units: tuple[str, str] = MINUTES) -> None:
+        super().__init__(what, units)
         self._rich = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[minutes]}  {task.fields[rate]:,} frames/s"),
+            TextColumn("{task.fields[minutes]}  {task.fields[rate]:,} " + f"{self.rate_unit}/s"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=console(to_stderr=True),
@@ -83,7 +89,7 @@ class Bar(Progress):
         self._rich.start()
 
     def show(self) -> None:
-        minutes = f"{self.minutes}/{self.total_minutes} minutes"
+        minutes = f"{self.minutes}/{self.total_minutes} {self.unit}"
         self._rich.update(self._task, completed=self.share, minutes=minutes, rate=self.rate_per_s)
 
     def close(self) -> None:
@@ -93,8 +99,8 @@ class Bar(Progress):
 class Lines(Progress):
     """One line when it begins, one per tenth, one at the end."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
+    def __init__(self, what: str, units: tuple[str, str] = MINUTES) -> None:
+        super().__init__(what, units)
         self._said = -1
 
     def show(self) -> None:
@@ -112,9 +118,9 @@ class Lines(Progress):
             "what": self.what,
             "state": state,
             "percent": round(self.share * 100),
-            "minutes": self.minutes,
-            "of_minutes": self.total_minutes,
-            "frames_per_s": self.rate_per_s,
+            self.unit: self.minutes,
+            f"of_{self.unit}": self.total_minutes,
+            f"{self.rate_unit}_per_s": self.rate_per_s,
             "left_s": round(self.left_s, 1),
         }
         sys.stderr.write(msgspec.json.encode(line).decode() + "\n")
@@ -122,9 +128,9 @@ class Lines(Progress):
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Progress]:
+def progress(what: str, units: tuple[str, str] = MINUTES) -> Iterator[Progress]:
     """Give what shows the progress of the block."""
-    shown: Progress = Bar(what) if sys.stderr.isatty() else Lines(what)
+    shown: Progress = Bar(what, units) if sys.stderr.isatty() else Lines(what, units)
     try:
         yield shown
     finally:

@@ -1,20 +1,18 @@
 """What `ssmd reprocess run` and `diff` do."""
 
-import signal
 import sys
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Final
 
-import trio
 from msgspec import Struct
 
 from ssmd import settings
 from ssmd.cli.options import Format, Where
 from ssmd.cli.output import say, show_record, show_rows
-from ssmd.cli.progress import Progress, progress
+from ssmd.cli.progress import progress
+from ssmd.cli.stopping import stoppable
 from ssmd.clock import NS_PER_MINUTE, minute_of, now_ns
 from ssmd.environment import load as environment
 from ssmd.errors import ConfigError
@@ -124,7 +122,7 @@ async def rebuild(asked: Asked, what: tuple[str, int, bool], output: Format) -> 
     job = Job(asked.feed, version, start_ns, end_ns, parallel, is_dry)
     began_s = time.monotonic()
     with progress(f"reprocess {asked.feed} {version}") as bar:
-        summary = await _stoppable(job, asked.opener(), bar)
+        summary = await stoppable(bar, partial(reprocess, job, asked.opener(), bar))
     if summary is None:  # asked twice
         return 128 + bar.stopped_by
     result = _result(summary, time.monotonic() - began_s, is_dry=is_dry)
@@ -136,24 +134,6 @@ async def rebuild(asked: Asked, what: tuple[str, int, bool], output: Format) -> 
         say(f"stopped: {result.minutes} minutes are done; the same command goes on from there")
         return 128 + bar.stopped_by
     return 0 if summary.is_well else 1
-
-
-async def _stoppable(job: Job, open_store: OpenStore, bar: Progress) -> Summary | None:
-    """Run; end cleanly after the first signal, at once after the second (None)."""
-    summary: Summary | None = None
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_listen, signals, bar, nursery.cancel_scope)
-            summary = await reprocess(job, open_store, bar)
-            nursery.cancel_scope.cancel()
-    return summary
-
-
-async def _listen(signals: AsyncIterator[int], bar: Progress, scope: trio.CancelScope) -> None:
-    bar.stopped_by = await anext(signals)
-    say("stopping after what is in hand; once more stops now")
-    await anext(signals)
-    scope.cancel()
 
 
 def _result(summary: Summary, took_s: float, *, is_dry: bool) -> Rebuilt:

@@ -1,7 +1,8 @@
 """Read an environment file: by path, or by name from ./environments or the ones that come with ssmd."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from errno import ENOENT
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,8 @@ from ssmd.errors import ConfigError
 from ssmd.model import is_token
 
 FOLDER: Final = Path("environments")
+
+Files = dict[str, bytes]
 
 
 class Inspection(Struct, frozen=True):
@@ -87,10 +90,36 @@ def read(path: Path) -> bytes:
         raise ConfigError(f"environment file {path} cannot be read: {error.strerror}") from error
 
 
-def inspect(path: Path, content: bytes, catalog: Catalog) -> Inspection:
+def files_of(path: Path) -> Files:
+    """Return an environment's file and those that it extends, by the names that they go by in a folder."""
+    content = read(path)
+    found = {f"{inspect(path, content, {}).name}.yaml": content}
+
+    def note(other: Path) -> bytes:
+        return found.setdefault(other.name, other.read_bytes())
+
+    resolve(parse(content, str(path)), path, note)
+    return found
+
+
+def from_files(name: str, files: Files) -> Environment:
+    """Return an environment from files that need not be written yet. Raises ConfigError, as `load` does."""
+
+    def content(path: Path) -> bytes:
+        if path.name not in files:
+            raise FileNotFoundError(ENOENT, "it is not among the files", str(path))
+        return files[path.name]
+
+    path = FOLDER / f"{name}.yaml"
+    return inspect(path, files.get(path.name, b""), {}, content).checked()
+
+
+def inspect(
+    path: Path, content: bytes, catalog: Catalog, read_base: Callable[[Path], bytes] = Path.read_bytes
+) -> Inspection:
     """Check the content of an environment file (which need not be written yet) as a whole; never raises."""
     source = parse(content, str(path))
-    root, problems = resolve(source, path, Path.read_bytes)
+    root, problems = resolve(source, path, read_base)
     found = list(problems)
     notes: list[Problem] = []
     if root is not None:

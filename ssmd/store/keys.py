@@ -23,6 +23,9 @@ MAX_PART: Final = 99
 HOLDS_PREFIX: Final = "holds/"
 """What retention must not delete for now: each object names a feed, a span and when it expires."""
 
+KEPT_PREFIXES: Final = ("raw/", "normalized/", "quality/")
+"""What every key of something to keep starts with: what a backup holds. Holds and probes are for the moment only."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _END_MINUTES: Final = (datetime(9999, 12, 31, 23, 59, tzinfo=UTC) - _EPOCH) // timedelta(minutes=1) + 1
 

@@ -65,4 +65,5 @@ def refusal(answer: Answer, access: S3Access, bucket: str) -> str:
         hint = f"{_KEY} may not do this: allow reading, writing, listing and deleting in the bucket"
     if hint is None:
         hint = "is storage.endpoint an S3 endpoint, with the right scheme (http or https) and storage.region?"
+    hint = hint.replace("storage.", f"{access.section}.")
     return f"bucket {bucket} at {access.endpoint} refuses ({answer.text}): {hint}"

@@ -34,7 +34,7 @@ def make_bucket(access: S3Access, bucket: str, driver: S3Store) -> bool:
     status = _put_bucket(access, driver)
     if status in {401, 403}:
         raise StoreRefused(
-            f"bucket {bucket} does not exist at {access.endpoint} and storage.access_key_id may not create it: "
+            f"bucket {bucket} does not exist at {access.endpoint} and {access.section}.access_key_id may not create it: "
             f"create it and let this key read and write it, or let the key create buckets"
         )
     if status not in _MADE and status != _MADE_BY_ANOTHER:
