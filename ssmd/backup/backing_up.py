@@ -28,6 +28,7 @@ from ssmd.backup.inventory import (
     write_run,
 )
 from ssmd.backup.parallel import in_parallel
+from ssmd.backup.patient import PatientStore
 from ssmd.backup.planning import DayPlan, Planner, Todo
 from ssmd.backup.walk import walk
 from ssmd.clock import NowNs, now_ns
@@ -100,6 +101,7 @@ async def back_up(
     job: Job, source: Store, place: Store, watcher: Watcher | None = None, now: NowNs = now_ns
 ) -> Outcome:
     """Copy what is new to a place. Raises StoreDown, and ConfigError for a place that holds somebody else's backups."""
+    source, place = PatientStore(source), PatientStore(place)
     check_owner(await owner_of(place), job.owner)
     if not job.is_dry:
         await claim(place, job.owner)

@@ -6,7 +6,6 @@ import msgspec
 from msgspec.structs import replace
 
 from ssmd.backup.inventory import Entry, Problem, digest_of, version_key
-from ssmd.backup.parallel import patiently
 from ssmd.backup.planning import Todo
 from ssmd.codec import blocks
 from ssmd.errors import AlreadyStored, BadRecord
@@ -31,7 +30,7 @@ class Copier:
     async def copy(self, todo: Todo) -> Entry | None:
         """Return what the place holds of an object now; None: nothing, because the source has it no more or damaged."""
         key = todo.meta.key
-        body = await patiently(lambda: self._source.read(key))
+        body = await self._source.read(key)
         if body is None:
             return None  # retention took it meanwhile
         damage = await self._damage(key, body, todo.known)
@@ -57,7 +56,7 @@ class Copier:
         return entry
 
     async def _create(self, key: str, body: bytes) -> None:
-        if await patiently(lambda: self._place.create(key, body)):
+        if await self._place.create(key, body):
             self.copied += 1
             self.copied_bytes += len(body)
 
@@ -79,7 +78,7 @@ class Copier:
         """Compare with the manifest. An object without one is taken as it is: nobody knows what it should be."""
         text = body
         if not key.endswith(".manifest.json"):
-            found = await patiently(lambda: self._source.read(RawKey.parse(key).manifest))
+            found = await self._source.read(RawKey.parse(key).manifest)
             if found is None:
                 return ""
             text = found

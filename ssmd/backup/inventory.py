@@ -16,7 +16,6 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from ssmd.backup.parallel import patiently
 from ssmd.clock import NS_PER_S
 from ssmd.codec import blocks
 from ssmd.errors import AlreadyStored, BadRecord, ConfigError
@@ -178,7 +177,7 @@ async def run_ids(place: Store) -> list[str]:
 
 async def read_run(place: Store, run_id: str) -> Run:
     """Return one run. Raises BadRecord when it is damaged or not there."""
-    text = await patiently(lambda: place.read(f"{RUNS}{run_id}.json"))
+    text = await place.read(f"{RUNS}{run_id}.json")
     if text is None:
         raise BadRecord(f"there is no backup {run_id}")
     try:
@@ -202,7 +201,7 @@ async def newest_run(place: Store) -> Run | None:
 
 async def write_run(place: Store, run: Run) -> None:
     body = msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n"
-    await patiently(lambda: place.create(f"{RUNS}{run.id}.json", body))
+    await place.create(f"{RUNS}{run.id}.json", body)
 
 
 # lists -------------------------------------------------------------------------------------------------------
@@ -215,18 +214,18 @@ async def write_part(place: Store, name: str, entries: Iterable[Entry]) -> Part:
     key = f"{INVENTORIES}{name}/{digest_of(text)[:DIGEST_CHARS]}.jsonl.zst"
     body = blocks.compress(text)
     try:
-        await patiently(lambda: place.create(key, body))
+        await place.create(key, body)
     except AlreadyStored:
         body = await place.read(key) or b""  # of another zstd, or damaged
         if _text(body) != text:
             key = version_key(key, digest_of(body := blocks.compress(text)))
-            await patiently(lambda: place.create(key, body))
+            await place.create(key, body)
     return Part(name, key, digest_of(body), len(ordered), sum(entry.size_bytes for entry in ordered))
 
 
 async def read_part(place: Store, part: Part) -> list[Entry]:
     """Return the list of a day. Raises BadRecord when it is missing or is not what the run says."""
-    body = await patiently(lambda: place.read(part.key))
+    body = await place.read(part.key)
     if body is None or digest_of(body) != part.sha256:
         raise BadRecord(f"inventory {part.key} is {'missing' if body is None else 'damaged: its hash is another one'}")
     return _entries(part.key, body)

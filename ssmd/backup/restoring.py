@@ -6,7 +6,8 @@ from msgspec import Struct, field
 
 from ssmd.backup.backing_up import Extra, Unwatched, Watcher
 from ssmd.backup.inventory import UNDATED, Entry, Part, Problem, Run, digest_of, read_part
-from ssmd.backup.parallel import in_parallel, patiently
+from ssmd.backup.parallel import in_parallel
+from ssmd.backup.patient import PatientStore
 from ssmd.backup.walk import feed_of
 from ssmd.errors import AlreadyStored, BadRecord
 from ssmd.store.base import Store
@@ -43,7 +44,7 @@ async def restore(
 
     Raises StoreDown. Repeating it is harmless, and goes on with what is missing.
     """
-    return await _Restore(place, run, into, watcher or Unwatched()).run(is_dry=is_dry)
+    return await _Restore(PatientStore(place), run, PatientStore(into), watcher or Unwatched()).run(is_dry=is_dry)
 
 
 class _Restore:
@@ -89,7 +90,7 @@ class _Restore:
     async def _bring_back(self, entry: Entry) -> None:
         if self._watcher.stops:
             return
-        here = await patiently(lambda: self._into.read(entry.key))
+        here = await self._into.read(entry.key)
         if here is not None:
             self._compare(entry, here)
         else:
@@ -108,7 +109,7 @@ class _Restore:
         if body is None:
             return
         try:
-            await patiently(lambda: self._into.create(entry.key, body))
+            await self._into.create(entry.key, body)
         except AlreadyStored as error:
             self._done.problems.append(Problem(entry.key, "different", str(error)))
             return
@@ -118,7 +119,7 @@ class _Restore:
 
 async def _content(place: Store, entry: Entry, done: Restored) -> bytes | None:
     """Return an object of the backup if it is what the inventory says."""
-    body = await patiently(lambda: place.read(entry.stored_key))
+    body = await place.read(entry.stored_key)
     if body is None:
         done.problems.append(
             Problem(entry.stored_key, "missing_in_backup", "the inventory names it, but it is not there")

@@ -13,6 +13,8 @@ from ssmd.store.base import Store
 from ssmd.store.keys import KEPT_PREFIXES, MinuteKey, NormalizedKey, QualityKey, RawKey, raw_prefix
 
 DATED_BELOW: Final = ("minutes", *EVENT_TYPES)
+"""What lies below a feed of normalized data and has days; anything else there is taken whole."""
+KIND_AT: Final = 3
 
 
 class Walk(Struct, frozen=True):
@@ -75,7 +77,7 @@ async def _series(store: Store, root: str) -> list[str]:
 
 
 async def _add_days(store: Store, series: str, days: dict[str, list[str]]) -> None:
-    if series.startswith("normalized/") and not set(series.split("/")) & set(DATED_BELOW):
+    if series.startswith("normalized/") and series.split("/")[KIND_AT] not in DATED_BELOW:
         days.setdefault(UNDATED, []).append(series)
         return
     for year in await store.folders(series):

@@ -90,6 +90,9 @@ class _Verifier:
         self._decoder = self._new_decoder()
         self._is_whole = False
         """Whether the decoder has read the feed from its beginning."""
+        self._has_read = False
+        self._followers: set[str] = set()
+        """Writers whose chain began when the decoder had read another one's data already."""
         self._raw_keys = {part.key for minute in index.in_range for part in minute.parts}
         self._day_ns = _day_of(spec.start_ns) - NS_PER_DAY
         self._archived: Minutes = {}
@@ -154,6 +157,7 @@ class _Verifier:
         if minute.step is not None and minute.step.is_fresh:
             self._decoder = self._new_decoder()
             self._is_whole = _begins_a_chain(minute.raw)
+            self._has_read = False
         if minute.wanted:
             await self._enter_day(minute.raw.minute_ns)
         for part in minute.raw.parts:
@@ -175,6 +179,9 @@ class _Verifier:
     async def _part(self, minute: _Minute, part: RawPart) -> None:
         manifest = await self._manifest(part)
         writer = self._writer(manifest)
+        if manifest is not None and manifest.previous_sha256 is None and self._has_read:
+            self._followers.add(manifest.writer)
+        self._has_read |= minute.step is not None
         reading = _Pass(self._order, writer, self._decoder if minute.step is not None else None)
         body = await self._store.read(part.key.key) or b""
         seen = Seen()
@@ -222,7 +229,10 @@ class _Verifier:
             return
         self._report.ledger_records += 1
         try:
-            problem = record_problem(decode_record(text), manifest, tally, is_whole=self._is_whole)
+            is_follower = manifest.writer in self._followers
+            problem = record_problem(
+                decode_record(text), manifest, tally, is_whole=self._is_whole, is_follower=is_follower
+            )
         except BadRecord as error:
             problem = str(error)
         if problem:

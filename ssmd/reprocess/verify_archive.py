@@ -128,13 +128,20 @@ def _text(identity: Identity) -> str:
 # ledger ------------------------------------------------------------------------------------------------------
 
 
-def record_problem(stored: LedgerRecord, manifest: Manifest, tally: Tally, *, is_whole: bool) -> str:
+def record_problem(
+    stored: LedgerRecord, manifest: Manifest, tally: Tally, *, is_whole: bool, is_follower: bool = False
+) -> str:
     """Return how a ledger record differs from what the raw data gives; nothing when it says the same.
 
     is_whole: the feed was read from its beginning. Otherwise trades of before the warm-up are not known: repeats of
     them and jumps behind them may rightly be in the record and not here.
+    is_follower: the writer began with nothing where another one had been (a restored system): jumps from that one's
+    trades to its own may rightly be here and not in the record.
     """
     figures = tally.figures
+    if is_follower:
+        jumps = min(figures.trade_id_gaps, stored.figures.trade_id_gaps)
+        figures = msgspec.structs.replace(figures, trade_id_gaps=jumps)
     if not is_whole:
         figures = msgspec.structs.replace(
             figures,

@@ -122,13 +122,21 @@ ROLES = {"connector": connector, "archiver": archiver, "candidate": candidate}
 class LiveSystem:
     """Connector, archiver and candidate over a broker and a store in memory; roles can be crashed."""
 
-    def __init__(self, folder, nursery: trio.Nursery, monkeypatch, seed: int, candidate: str | None = None) -> None:
+    def __init__(
+        self,
+        folder,
+        nursery: trio.Nursery,
+        monkeypatch,
+        seed: int,
+        store: MemoryStore | None = None,
+        candidate: str | None = None,
+    ) -> None:
         monkeypatch.setattr("ssmd.trees.roles.Journal", lambda *places: Journal(*places, inline))
         monkeypatch.setattr("ssmd.trees.candidate.JournalFollower", lambda *places: JournalFollower(*places, inline))
         for tree in ("roles", "candidate"):
             monkeypatch.setattr(f"ssmd.trees.{tree}.ArchiveFeed", lambda *what: ArchiveFeed(*what, inline))
         self.exchange = FaultyExchange(seed)
-        self.store = MemoryStore()
+        self.store = MemoryStore() if store is None else store
         self.dialer = MemoryDialer()
         self.world = World(self.dialer, self.store, self.exchange, virtual_now_ns)
         self._described = environment(NAMES)

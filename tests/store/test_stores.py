@@ -10,6 +10,7 @@ from ssmd.errors import AlreadyStored
 from ssmd.store import objects
 from ssmd.store.memory import MemoryStore
 from ssmd.store.objects import ObjectStore, local_store
+from ssmd.store.prefixed import PrefixedStore
 from ssmd.store.routed import RoutedStore
 from ssmd.store.s3 import s3_store
 from ssmd.store.s3_access import s3_access
@@ -40,7 +41,7 @@ def server_or_skipped(name: str):
 
 
 SERVERS = [server_or_skipped(name) for name in s3_servers.SERVERS]
-PLACES = ["directory", "bucket", "memory", "routed", *SERVERS]
+PLACES = ["directory", "bucket", "memory", "routed", "prefixed", *SERVERS]
 
 
 @pytest.fixture(params=PLACES)
@@ -54,6 +55,8 @@ async def store(request, tmp_path):
             return MemoryStore()
         case "routed":
             return RoutedStore({"raw/": MemoryStore(), "a/": MemoryStore()}, rest=MemoryStore())
+        case "prefixed":
+            return PrefixedStore(MemoryStore(), "backups/mine/")
     return await empty_bucket(request.param, request)
 
 
