@@ -10,13 +10,12 @@ versions/<sha256>/<key>                    an object whose own key held somethin
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from secrets import token_hex
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from ssmd.clock import NS_PER_S
+from ssmd.clock import NS_PER_MS, NS_PER_S
 from ssmd.codec import blocks
 from ssmd.errors import AlreadyStored, BadRecord, ConfigError
 from ssmd.store.base import Store
@@ -115,7 +114,8 @@ class Run(Struct, frozen=True):
 
 def new_id(at_ns: int) -> str:
     """Return a name for a run that begins at this time; names sort by time."""
-    return f"{datetime.fromtimestamp(at_ns // NS_PER_S, UTC):%Y%m%dT%H%M%SZ}-{token_hex(2)}"
+    seconds, rest_ns = divmod(at_ns, NS_PER_S)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y%m%dT%H%M%S}.{rest_ns // NS_PER_MS:03}Z"
 
 
 def digest_of(body: bytes) -> str:

@@ -1,7 +1,10 @@
 """What `ssmd restore` does: objects, environment file, and what was not complete yet made anew from raw data."""
 
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -126,18 +129,14 @@ class _Restoring:
         extras, problems = await extras_of(self._place, self._run)
         self.report.find(*(problem.line() for problem in problems))
         described = self._environment(extras)
-        data_dir = self._wanted.where.data_dir
-        if not self._wanted.is_dry:
-            claim(data_dir, "up")  # nothing may run there meanwhile
-            if owner.source in {"simulator", "exchange"}:
-                keep_apart(data_dir, "simulator" if owner.source == "simulator" else "exchange")
         self.report.live = [_live_words(extra, described) for extra in extras if extra.key.startswith(LIVE)]
-        with progress(f"restore {self._run.environment}", OBJECTS) as bar:
-            done = await self._objects(described, bar)
-        if bar.stopped_by or done is None:
-            return bar.stopped_by
-        self.report.done = not (self._wanted.is_dry or self.report.problem_count)
-        return await self._rebuild(described) if self.report.done else 0
+        with nullcontext() if self._wanted.is_dry else _alone(self._wanted.where.data_dir, owner):
+            with progress(f"restore {self._run.environment}", OBJECTS) as bar:
+                done = await self._objects(described, bar)
+            if bar.stopped_by or done is None:
+                return bar.stopped_by
+            self.report.done = not (self._wanted.is_dry or self.report.problem_count)
+            return await self._rebuild(described) if self.report.done else 0
 
     # environment ---------------------------------------------------------------------------------------------
 
@@ -235,6 +234,18 @@ class _Restoring:
         env = self._wanted.env or self._run.environment
         place = f" --data-dir {self._wanted.where.data_dir}"
         return f"ssmd verify --feed {reach.feed} --start {start} --end {end} --env {env}{place}"
+
+
+@contextmanager
+def _alone(data_dir: Path, owner: Owner) -> Iterator[None]:
+    """Let nothing run in the data directory meanwhile, and keep invented data apart from real data."""
+    lock = claim(data_dir, "up")
+    try:
+        if owner.source in {"simulator", "exchange"}:
+            keep_apart(data_dir, "simulator" if owner.source == "simulator" else "exchange")
+        yield
+    finally:
+        os.close(lock)
 
 
 def _live_words(extra: Extra, described: Environment) -> str:
