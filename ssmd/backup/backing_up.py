@@ -132,9 +132,14 @@ class _Work:
         self._gone = 0
         self._parts: list[Part] = []
 
+    def _stops(self) -> bool:
+        return self._watcher.stops
+
     async def plan(self, days: "dict[str, list[str]]") -> None:
         """Count what there is to do. The names are forgotten again: a month has a million of them."""
         for name in self._planner.names(days):
+            if self._stops():
+                return
             self._days[name] = days.get(name, ())
             plan = await self._planner.plan(name, self._days[name])
             self._planned.objects += len(plan.todo)
@@ -145,22 +150,24 @@ class _Work:
     async def run(self, place: Store) -> bool:
         """Copy day by day, and list each day when it is done. Return whether that came to its end."""
         for name, prefixes in self._days.items():
+            if self._stops():
+                return False
             plan = await self._planner.plan(name, prefixes)
             copied = await self._copy(plan)
             if name == UNDATED:
                 copied += await self._copy_extras()
-            if self._watcher.stops:
-                return False
+            if self._stops():
+                return False  # the day may not be done
             entries = [*plan.keeps, *copied]
             if entries:
                 self._parts.append(await write_part(place, name, entries))
-        return True
+        return not self._stops()
 
     async def _copy(self, plan: DayPlan) -> list[Entry]:
         done: list[Entry] = []
 
         async def copy(todo: Todo) -> None:
-            if self._watcher.stops:
+            if self._stops():
                 return
             entry = await self._copier.copy(todo)
             if entry is not None:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from ssmd.backup.inventory import Reach
+from ssmd.clock import NS_PER_MINUTE
 from ssmd.codec import blocks
 from ssmd.codec.packing import MAX_OBJECT_BYTES, message_ends
 from ssmd.errors import BadRecord
@@ -33,9 +34,11 @@ from ssmd.store.keys import (
 LOOK_BACK_DAYS: Final = 3
 """Days with raw data. If nothing of them is complete, it is not known what is on its way."""
 
+GOES_ALONG_NS: Final = 10 * NS_PER_MINUTE
+"""A version with records as new as that is waited for, for example a second normalizer beside the first one."""
+
 State = Literal["complete", "idle", "open"]
 """idle: nothing had to be archived, so the minute tells nothing about how far the archive has come."""
-STATES: Final[tuple[State, ...]] = ("complete", "idle", "open")
 
 
 class _Day(Struct, frozen=True):
@@ -51,19 +54,31 @@ async def reach_of(store: Store, feed: str) -> Reach:
     if not days:
         return Reach(feed)
     oldest = await _pairs(store, days[0])
-    search = _Search(store, feed)
-    for day in days[: -LOOK_BACK_DAYS - 1 : -1]:
-        await search.look(await _day(store, feed, day))
+    recent = [await _day(store, feed, day) for day in days[: -LOOK_BACK_DAYS - 1 : -1]]
+    search = _Search(store, _begun(recent))
+    for day in recent:
+        await search.look(day)
     return Reach(feed, min(oldest, default=None), search.raw_through, search.complete_through)
+
+
+def _begun(recent: Sequence[_Day]) -> dict[str, int]:
+    """Return since when each version goes along: those whose newest record is about as new as any."""
+    minutes: dict[str, list[int]] = {}
+    for day in recent:
+        for version, recorded in day.recorded.items():
+            minutes.setdefault(version, []).extend(key.minute_ns for key in recorded)
+    found = {version: each for version, each in minutes.items() if each}
+    newest = max(map(max, found.values()), default=0)
+    return {version: min(each) for version, each in found.items() if max(each) >= newest - GOES_ALONG_NS}
 
 
 class _Search:
     """Goes back from the newest minute to the last one that is complete, and on for writers that are behind it."""
 
-    def __init__(self, store: Store, feed: str) -> None:
+    def __init__(self, store: Store, begun: Mapping[str, int]) -> None:
         self.raw_through: int | None = None
         self._store = store
-        self._feed = feed
+        self._begun = begun
         self._found: int | None = None
         self._idle: int | None = None
         """The newest of the idle minutes right above; they are complete if the one below them is."""
@@ -80,6 +95,8 @@ class _Search:
         for minute in sorted(day.pairs, reverse=True):
             pairs = day.pairs[minute]
             self.raw_through = minute if self.raw_through is None else self.raw_through
+            if not self._begun:
+                return  # without a ledger nothing is known
             if await self._is_on_its_way(day, pairs):
                 self._found = self._idle = None
             elif self._found is None:
@@ -113,12 +130,13 @@ class _Search:
         return writer in self._passed
 
     async def _state(self, day: _Day, pairs: Sequence[RawKey]) -> State:
-        states = [
-            await self._state_in(version, pairs)
-            for version, recorded in day.recorded.items()
-            if recorded.issuperset(pairs)
-        ]
-        return min(states, key=STATES.index, default="open")
+        """Return the worst state of the versions that go along in this minute."""
+        versions = [version for version, begun in self._begun.items() if begun <= pairs[0].minute_ns]
+        states: set[State] = set()
+        for version in versions:
+            is_recorded = day.recorded.get(version, frozenset()).issuperset(pairs)
+            states.add(await self._state_in(version, pairs) if is_recorded else "open")
+        return "open" if "open" in states or not states else "complete" if "complete" in states else "idle"
 
     async def _state_in(self, version: str, pairs: Sequence[RawKey]) -> State:
         wanted = dict.fromkeys(EVENT_TYPES, 0)

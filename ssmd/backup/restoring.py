@@ -57,7 +57,8 @@ class _Restore:
 
     async def run(self, *, is_dry: bool) -> Restored:
         for part in self._run.parts:
-            await self._plan(part)
+            if not self._watcher.stops:
+                await self._plan(part)
         self._watcher.planned(self._done.planned, self._done.planned_bytes)
         if not (is_dry or self._done.problems):
             for part in self._run.parts:

@@ -7,6 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from ssmd.backup.completeness import reach_of
+from ssmd.backup.walk import key_time
+from ssmd.clock import NS_PER_MINUTE
 from ssmd.codec.packing import pack
 from ssmd.store.keys import NormalizedKey, QualityKey, RawKey
 from tests.backup.world import site
@@ -20,18 +22,22 @@ async def store(tmp_path, autojump_clock):
     return (await site(tmp_path)).source
 
 
-def minute_keys(store, minute):
+def minute_of_key(key):
+    return (key_time(key).minute_ns - at(0)) // NS_PER_MINUTE
+
+
+def minute_keys(store, minute, version="v1"):
     return [
         key
         for key in store.objects
-        if key.startswith("normalized/") and NormalizedKey.parse(key).minute_ns == at(minute)
+        if key.startswith(f"normalized/{version}/") and NormalizedKey.parse(key).minute_ns == at(minute)
     ]
 
 
 async def minutes(store):
     reach = await reach_of(store, FEED)
     return tuple(
-        None if each is None else (each - at(0)) // 60_000_000_000
+        None if each is None else (each - at(0)) // NS_PER_MINUTE
         for each in (reach.first_minute, reach.raw_through, reach.complete_through)
     )
 
@@ -82,6 +88,18 @@ async def test_a_second_writer_that_is_behind_holds_everything_back(store, autoj
         store.objects[other.key] = store.objects[key.key]
         store.objects[other.manifest] = msgspec.json.encode(manifest)
     assert await minutes(store) == (0, 4, 0)
+
+
+async def test_a_second_version_beside_the_first_is_waited_for_unless_it_stopped_long_ago(store, autojump_clock):
+    for key in [key for key in store.objects if "/v1/" in key]:
+        if minute_of_key(key) <= 1:
+            store.objects[key.replace("/v1/", "/v2/")] = store.objects[key]
+    assert await minutes(store) == (0, 4, 1)
+    del store.objects[minute_keys(store, 1, "v2")[0]]
+    assert await minutes(store) == (0, 4, 0)
+    for key in [key for key in store.objects if "/v2/" in key]:
+        store.objects[key.replace("/14", "/13")] = store.objects.pop(key)
+    assert await minutes(store) == (0, 4, 4)
 
 
 async def test_nothing_is_known_where_no_minute_was_ever_archived(store, autojump_clock):
