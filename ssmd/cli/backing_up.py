@@ -177,7 +177,9 @@ def _print(result: BackedUp, asked: Asked) -> None:
     if result.gone:
         say(f"note: the source no longer has {result.gone:,} objects of the backup before; that backup keeps them")
     for feed, count in result.not_sealed.items():
-        say(f"! {count} minutes of {feed} wait in the journal; `ssmd up` once seals them, then back up again")
+        say(
+            f"! {feed}: minutes in the journal that are not sealed: {count}; `ssmd up` once seals them, then back up again"
+        )
     for line in result.problems[:SHOWN]:
         say(f"✗ {line}")
     if result.problem_count > SHOWN:

@@ -65,6 +65,19 @@ async def test_a_sample_compares_the_events_of_so_many_minutes_and_reads_all(wor
     assert (report.minutes, report.minutes_compared) == (4, sample)
 
 
+async def test_a_writer_that_began_with_nothing_behind_another_one_is_proved_too(world, tmp_path, autojump_clock):
+    """A restored system: trades between the two were missed, which the second one cannot know and this one sees."""
+    other = Captured(tmp_path / "restored", world.store, boot="d")
+    other.until(6)
+    other.trade_id = world.trade_id + 100
+    other.traffic(other.connect())
+    await other.end()
+    other.archive()
+    report = await report_of(world, end=7)
+    assert report.findings == []
+    assert sorted(report.writers.values()) == [1, 4]
+
+
 def test_samples_are_spread_evenly():
     assert sampled(range(100), 3) == {0, 50, 99} or sampled(range(100), 3) == {0, 49, 99}
     assert sampled(range(3), None) == {0, 1, 2}
