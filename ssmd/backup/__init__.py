@@ -7,4 +7,5 @@ planning      what of a day is to be copied, and what is known to be there
 copying       one object, hashed while it is copied, never over another one
 backing_up    a run from beginning to end
 restoring     the way back
+parallel, patient   several calls at once; a store that is away for a moment is waited for
 """
