@@ -6,7 +6,7 @@ one exception). docs/quality.md has the rule behind `status` in plain words.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from typing import Final, Literal
@@ -21,6 +21,7 @@ from ssmd.model import EVENT_TYPES, EventType
 from ssmd.protocols.coverage import Gap
 from ssmd.protocols.manifest import Manifest
 from ssmd.protocols.outcome import Counts
+from ssmd.records import Record
 
 Status = Literal["verified", "unverifiable", "suspect", "missing"]
 
@@ -113,6 +114,12 @@ class MinuteFold:
         if conn not in self._last:
             self._first[conn] = seq
         self._last[conn] = seq
+
+    def take_all(self, records: Sequence[Record]) -> None:
+        """Take some records after one another."""
+        for conn, seq in {record.conn: record.seq for record in reversed(records)}.items():
+            self._first.setdefault(conn, seq)
+        self._last |= {record.conn: record.seq for record in records}
 
     def reject_event(self, kind: EventType) -> None:
         """Take back an event that cannot be encoded, so is not archived."""

@@ -27,6 +27,7 @@ from ssmd.protocols.quality import (
     touches,
     worst,
 )
+from ssmd.records import Record
 
 MINUTE = 1_765_029_600 * NS_PER_S
 END = MINUTE + NS_PER_MINUTE
@@ -99,6 +100,16 @@ def test_a_fold_counts_what_grew_since_it_began():
     figures = tally.figures
     assert (figures.frames, figures.events) == (3, {"trade": 1, "quote": 0, "book": 3})
     assert (figures.rejects, figures.messages) == ({"bad_time": 2, "not_encodable": 1}, {"BTCUSD": 1})
+
+
+def test_records_taken_together_span_what_they_span_one_by_one():
+    records = [Record(seq, conn, seq, "{}") for seq, conn in enumerate("abba-cab")]
+    together, alone = MinuteFold(Counts()), MinuteFold(Counts())
+    for record in records:
+        alone.take(record.conn, record.seq)
+    for at in range(0, len(records), 3):
+        together.take_all(records[at : at + 3])
+    assert together.tally(Counts()) == alone.tally(Counts())
 
 
 names = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(0, 9))
