@@ -7,7 +7,7 @@ the same float, so `0.00100000` comes back as `0.001`: the exchange's exact text
 import math
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ssmd.codec import templates
+from ssmd.codec.numbers import LEVEL_BYTES, floats, packed_levels
 from ssmd.codec.templates import Template
 from ssmd.errors import BadRecord
 from ssmd.model import Book, Event, EventType, Level, Quote, Side, Trade, is_symbol, type_of
@@ -30,8 +31,6 @@ MAX_TRAVERSAL_WORDS: Final = 2 * 1024 * 1024 // 8
 
 _CAPNP: Final[Any] = capnp  # its names are filled in at run time, so mypy knows none of them
 _UNREADABLE: Final = (_CAPNP.KjException, msgspec.DecodeError, ValueError, OverflowError, struct.error)
-
-_FLOATS: Final = msgspec.json.Decoder(list[float])
 
 _NUMBER_OF: Final[dict[Side, int]] = {"buy": 0, "sell": 1}
 _SIDE_OF: Final[dict[int, Side]] = {number: side for side, number in _NUMBER_OF.items()}
@@ -128,7 +127,7 @@ def _first_line(error: BaseException) -> str:
 
 def _encode_trade(event: Trade) -> bytes:
     message = SCHEMA.Trade.new_message()
-    message.price, message.size = _numbers((event.price, event.size))
+    message.price, message.size = floats((event.price, event.size))
     message.side = _NUMBER_OF[event.side]
     message.tradeId = event.trade_id
     _fill_identity(message, event)
@@ -137,7 +136,7 @@ def _encode_trade(event: Trade) -> bytes:
 
 def _encode_quote(event: Quote) -> bytes:
     message = SCHEMA.Quote.new_message()
-    message.bidPrice, message.bidSize, message.askPrice, message.askSize = _numbers(
+    message.bidPrice, message.bidSize, message.askPrice, message.askSize = floats(
         (event.bid_price, event.bid_size, event.ask_price, event.ask_size)
     )
     _fill_identity(message, event)
@@ -158,35 +157,29 @@ _WRITERS: Final[dict[type, Callable[[Any], bytes]]] = {Trade: _encode_trade, Quo
 
 def _quick_trade(event: Trade) -> bytes:
     trade_id = event.trade_id.encode()
-    template = _template((event.symbol, event.conn, event.feed, len(trade_id)), event, _trade_fields)
+    template = _template((Trade, event.symbol, event.conn, event.feed, len(trade_id)), event, _trade_fields)
     if template is None or len(trade_id) != len(event.trade_id):
         return _encode_trade(event)
-    price, size = _numbers((event.price, event.size))
+    price, size = floats((event.price, event.size))
     number = _NUMBER_OF[event.side]
-    identity = (event.timestamp_ns, event.recv_ns, event.seq, event.n)
-    return template.write((price, size, number, trade_id, *identity))
+    return template.write((price, size, number, trade_id, event.timestamp_ns, event.recv_ns, event.seq, event.n))
 
 
 def _quick_quote(event: Quote) -> bytes:
-    template = _template((event.symbol, event.conn, event.feed), event, _quote_fields)
+    template = _template((Quote, event.symbol, event.conn, event.feed), event, _quote_fields)
     if template is None:
         return _encode_quote(event)
-    bid_price, bid_size, ask_price, ask_size = _numbers(
-        (event.bid_price, event.bid_size, event.ask_price, event.ask_size)
-    )
-    identity = (event.timestamp_ns, event.recv_ns, event.seq, event.n)
-    return template.write((bid_price, bid_size, ask_price, ask_size, *identity))
+    bid, bid_size, ask, ask_size = floats((event.bid_price, event.bid_size, event.ask_price, event.ask_size))
+    return template.write((bid, bid_size, ask, ask_size, event.timestamp_ns, event.recv_ns, event.seq, event.n))
 
 
 def _quick_book(event: Book) -> bytes:
-    levels = (len(event.bids), len(event.asks))
-    template = _template((event.symbol, event.conn, event.feed, *levels), event, _book_fields)
+    bids, asks = event.bids, event.asks
+    template = _template((Book, event.symbol, event.conn, event.feed, len(bids), len(asks)), event, _book_fields)
     if template is None:
         return _encode_book(event)
-    numbers = _numbers(chain.from_iterable(event.bids + event.asks))
-    if len(numbers) != 2 * sum(levels):
-        raise ValueError(f"{sum(levels)} levels hold {len(numbers)} numbers")
-    return template.write((*numbers, event.timestamp_ns, event.recv_ns, event.seq, event.n))
+    sides = packed_levels(bids), packed_levels(asks)
+    return template.write((*sides, event.timestamp_ns, event.recv_ns, event.seq, event.n))
 
 
 _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {Trade: _quick_trade, Quote: _quick_quote, Book: _quick_book}
@@ -205,13 +198,12 @@ Marked = tuple[str, dict[str, object]]
 def _template(
     shape: tuple[object, ...], event: Event, fields: Callable[[Any], tuple[Any, list[Marked]]]
 ) -> Template | None:
-    key = (type(event), *shape)
     try:
-        return _TEMPLATES[key]
+        return _TEMPLATES[shape]
     except KeyError:
         if len(_TEMPLATES) >= _KEPT:
             _TEMPLATES.clear()
-        made = _TEMPLATES[key] = _make_template(event, fields)
+        made = _TEMPLATES[shape] = _make_template(event, fields)
         return made
 
 
@@ -244,8 +236,8 @@ def _book_fields(event: Book) -> tuple[Book, list[Marked]]:
     bids, asks = len(event.bids), len(event.asks)
     blank = replace(event, bids=levels(bids, "0"), asks=levels(asks, "0"))
     marked: list[Marked] = [
-        (f"{2 * bids}d", {"bids": levels(bids, _MARK)}),
-        (f"{2 * asks}d", {"asks": levels(asks, _MARK)}),
+        (f"{LEVEL_BYTES * bids}s", {"bids": levels(bids, _MARK)}),
+        (f"{LEVEL_BYTES * asks}s", {"asks": levels(asks, _MARK)}),
     ]
     return blank, marked
 
@@ -261,18 +253,13 @@ def _fill_identity(message: Any, event: Event) -> None:
 
 
 def _fill_levels(into: Any, levels: Sequence[Level]) -> None:
-    numbers = _numbers(chain.from_iterable(levels))
+    numbers = floats(chain.from_iterable(levels))
     if len(numbers) != 2 * len(levels):
         raise ValueError(f"{len(levels)} levels hold {len(numbers)} numbers")
     for index in range(len(levels)):
         level = into[index]
         level.price = numbers[2 * index]
         level.size = numbers[2 * index + 1]
-
-
-def _numbers(texts: Iterable[str]) -> list[float]:
-    """Return the finite numbers of the texts, correctly rounded as float() does, at half its price."""
-    return _FLOATS.decode(f"[{','.join(texts)}]")
 
 
 def _bytes_of(message: Any) -> bytes:

@@ -7,6 +7,7 @@ What does not show clearly is left to the real writer.
 
 import struct
 from collections.abc import Sequence
+from itertools import pairwise
 from operator import itemgetter
 
 from msgspec import Struct
@@ -20,36 +21,40 @@ class Field(Struct, frozen=True):
 
 
 class Template:
-    """Writes the numbers of one event into a copy of a message."""
+    """Writes the values of one event between the bytes that all messages of the shape have in common."""
 
-    __slots__ = ("_base", "_groups")
+    __slots__ = ("_constants", "_order", "_pack")
 
-    def __init__(self, base: bytes, groups: Sequence[tuple[int, str, slice]]) -> None:
-        """groups: where some neighbours stand, their format, and which of the values they are."""
-        self._base = base
-        self._groups = [(offset, struct.Struct(f"<{kind}").pack_into, itemgetter(of)) for offset, kind, of in groups]
+    def __init__(self, base: bytes, places: Sequence[tuple[int, str, int]]) -> None:
+        """places: where each field stands, its format, and which of the values it takes; in order of place."""
+        constants: list[bytes] = []
+        formats, order, at = "<", [], 0
+        values = 1 + max(index for _, _, index in places)
+        for offset, kind, index in places:
+            formats += f"{offset - at}s{kind}"
+            order += [values + len(constants), index]
+            constants.append(base[at:offset])
+            at = offset + struct.calcsize(f"<{kind}")
+        self._constants = (*constants, base[at:])
+        self._order = itemgetter(*order, values + len(constants))
+        self._pack = struct.Struct(f"{formats}{len(base) - at}s").pack
 
     def write(self, values: tuple[object, ...]) -> bytes:
         """Return the message. Raises struct.error for a number that its field does not hold."""
-        message = bytearray(self._base)
-        for offset, pack_into, of in self._groups:
-            pack_into(message, offset, *of(values))
-        return bytes(message)
+        return self._pack(*self._order(values + self._constants))
 
 
 def make(base: bytes, fields: Sequence[Field]) -> Template | None:
     """Return a template of a message; None if it does not show clearly where a field stands."""
-    groups: list[tuple[int, str, slice]] = []
-    first = 0
-    for field in fields:
-        count = len(struct.unpack(f"<{field.format}", bytes(struct.calcsize(f"<{field.format}"))))
-        if count:
+    places: list[tuple[int, str, int]] = []
+    for index, field in enumerate(fields):
+        if struct.calcsize(f"<{field.format}"):
             offset = _place(base, field)
             if offset is None:
                 return None
-            _add(groups, (offset, field.format, slice(first, first + count)))
-        first += count
-    return Template(base, groups)
+            places.append((offset, field.format, index))
+    places.sort()
+    return None if _overlap(places) else Template(base, places)
 
 
 def _place(base: bytes, field: Field) -> int | None:
@@ -62,11 +67,5 @@ def _place(base: bytes, field: Field) -> int | None:
     return different[0]
 
 
-def _add(groups: list[tuple[int, str, slice]], new: tuple[int, str, slice]) -> None:
-    """Add a field, to the group before it where it stands right behind."""
-    if groups:
-        offset, kind, of = groups[-1]
-        if new[0] == offset + struct.calcsize(f"<{kind}") and new[2].start == of.stop:
-            groups[-1] = (offset, kind + new[1], slice(of.start, new[2].stop))
-            return
-    groups.append(new)
+def _overlap(places: Sequence[tuple[int, str, int]]) -> bool:
+    return any(offset + struct.calcsize(f"<{kind}") > after for (offset, kind, _), (after, _, _) in pairwise(places))
