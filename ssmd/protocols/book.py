@@ -30,11 +30,12 @@ class BookState(Struct, frozen=True):
 class BookSide:
     """One side of a book, best level first: three parallel lists, so that the top is a plain slice."""
 
-    __slots__ = ("_keys", "_sign", "levels", "tokens")
+    __slots__ = ("keys", "levels", "sign", "tokens")
 
     def __init__(self, best: Literal["highest", "lowest"]) -> None:
-        self._sign = -1 if best == "highest" else 1
-        self._keys: list[int] = []  # ticks, times the sign: rising from the best level on
+        self.sign = -1 if best == "highest" else 1
+        self.keys: list[int] = []
+        """Ticks, times the sign: rising from the best level on."""
         self.levels: list[Level] = []
         self.tokens: list[bytes] = []
 
@@ -43,32 +44,20 @@ class BookSide:
 
     def load(self, levels: Mapping[int, Level], token: LevelToken) -> None:
         """Replace everything by these levels, given by their ticks."""
-        self._keys = sorted(ticks * self._sign for ticks in levels)
-        self.levels = [levels[key * self._sign] for key in self._keys]
+        self.keys = sorted(ticks * self.sign for ticks in levels)
+        self.levels = [levels[key * self.sign] for key in self.keys]
         self.tokens = [token(price, size) for price, size in self.levels]
 
-    def put(self, ticks: int, level: Level, token: bytes) -> None:
-        key = ticks * self._sign
-        at = bisect_left(self._keys, key)
-        if at < len(self._keys) and self._keys[at] == key:
-            self.levels[at] = level
-            self.tokens[at] = token
-        else:
-            self._keys.insert(at, key)
-            self.levels.insert(at, level)
-            self.tokens.insert(at, token)
+    def insert(self, at: int, key: int, level: Level, token: bytes) -> None:
+        self.keys.insert(at, key)
+        self.levels.insert(at, level)
+        self.tokens.insert(at, token)
 
-    def delete(self, ticks: int) -> bool:
-        """Take the level out; False when there is none."""
-        key = ticks * self._sign
-        at = bisect_left(self._keys, key)
-        if at == len(self._keys) or self._keys[at] != key:
-            return False
-        del self._keys[at], self.levels[at], self.tokens[at]
-        return True
+    def delete(self, at: int) -> None:
+        del self.keys[at], self.levels[at], self.tokens[at]
 
     def cut(self, depth: int) -> None:
-        del self._keys[depth:], self.levels[depth:], self.tokens[depth:]
+        del self.keys[depth:], self.levels[depth:], self.tokens[depth:]
 
 
 class Book:
@@ -95,12 +84,12 @@ class Book:
             self._decimals = None
             self.bids = self._whole_side("highest", change.bids)
             self.asks = self._whole_side("lowest", change.asks)
-            unknown_deletes = 0
-        else:
-            unknown_deletes = self._put_all(self.bids, change.bids) + self._put_all(self.asks, change.asks)
-        for side in (self.bids, self.asks):
-            if self._depth is not None and len(side.levels) > self._depth:
-                side.cut(self._depth)
+            return 0
+        unknown_deletes = 0
+        if change.bids:
+            unknown_deletes = self._put_all(self.bids, change.bids)
+        if change.asks:
+            unknown_deletes += self._put_all(self.asks, change.asks)
         return unknown_deletes
 
     def state(self) -> BookState:
@@ -119,18 +108,35 @@ class Book:
         by_ticks = {self._ticks_of(level): level for level in levels}
         side = BookSide(best)
         side.load({ticks: level for ticks, level in by_ticks.items() if level[1].strip("0.")}, self._token)
+        self._cut(side)
         return side
 
     def _put_all(self, side: BookSide, levels: Sequence[Level]) -> int:
-        unknown_deletes = 0
-        for level in levels:
+        keys, unknown_deletes = side.keys, 0
+        for level in levels:  # flat: each call less is 0.05 µs, and this runs for each level of each update
             price, size = level
-            ticks = self._ticks_of(level)
-            if size.strip("0."):
-                side.put(ticks, level, self._token(price, size))
-            elif not side.delete(ticks):
-                unknown_deletes += 1
+            ticks, decimals = _ticks_and_decimals(price)
+            if decimals != self._decimals or _is_plain(size) is None:
+                ticks = self._ticks_of(level)
+            key = ticks * side.sign
+            at = bisect_left(keys, key)
+            is_known = at < len(keys) and keys[at] == key
+            if not size.strip("0."):
+                if is_known:
+                    side.delete(at)
+                else:
+                    unknown_deletes += 1
+            elif is_known:
+                side.levels[at] = level
+                side.tokens[at] = self._token(price, size)
+            else:
+                side.insert(at, key, level, self._token(price, size))
+        self._cut(side)
         return unknown_deletes
+
+    def _cut(self, side: BookSide) -> None:
+        if self._depth is not None and len(side.keys) > self._depth:
+            side.cut(self._depth)
 
     def _ticks_of(self, level: Level) -> int:
         """Return the price as a whole number of its last decimal place; check the size on the way."""

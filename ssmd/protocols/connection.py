@@ -1,5 +1,6 @@
 """What the normalizer keeps of one connection: the configuration in force, its parser and its books."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -66,7 +67,7 @@ class Connection:
         self.leaving: set[str] = set()
         """Names that were wanted once on this connection: what still comes of them was on its way."""
         self.books: dict[str, TrackedBook] = {}
-        self.dirty: list[TrackedBook] = []
+        self.dirty: dict[TrackedBook, None] = {}
         """Books changed in the present interval, in the order of their first change."""
         self.due_ns = NEVER_NS
         """The end of that interval: the first frame from then on publishes the dirty books."""
@@ -86,7 +87,7 @@ class Connection:
                 tracked.symbol = spec.symbol
                 self.books[spec.name] = tracked
         self._interval_ns = config.book_interval_ms * NS_PER_MS
-        self.dirty = [tracked for tracked in self.dirty if tracked.name in self.books]
+        self.dirty = {tracked: None for tracked in self.dirty if tracked.name in self.books}
         if self.dirty:
             self.due_ns = recv_ns  # the interval may be another one now: what waits goes out with the next frame
 
@@ -99,8 +100,7 @@ class Connection:
     def drop_book(self, tracked: TrackedBook) -> None:
         """Forget the levels and what waits to be published of them; the next snapshot begins anew."""
         tracked.book = None
-        if tracked in self.dirty:
-            self.dirty.remove(tracked)
+        self.dirty.pop(tracked, None)
 
     def publish_now(self, tracked: TrackedBook, recv_ns: int) -> bool:
         """Tell whether a change goes out at once; else remember it until the interval of `recv_ns` is over."""
@@ -108,11 +108,11 @@ class Connection:
             return True
         if tracked not in self.dirty:
             self.due_ns = recv_ns - recv_ns % self._interval_ns + self._interval_ns
-            self.dirty.append(tracked)
+            self.dirty[tracked] = None
         return False
 
-    def take_due(self) -> list[TrackedBook]:
-        due, self.dirty, self.due_ns = self.dirty, [], NEVER_NS
+    def take_due(self) -> Iterable[TrackedBook]:
+        due, self.dirty, self.due_ns = self.dirty, {}, NEVER_NS
         return due
 
     def state(self) -> ConnectionState:
@@ -135,7 +135,7 @@ class Connection:
             tracked.trusted_ns, tracked.timestamp_ns = saved.trusted_ns, saved.timestamp_ns
             if saved.book is not None:
                 tracked.book = Book.restored(saved.book, exchange.level_token)
-        connection.dirty = [connection.books[name] for name in state.dirty]
+        connection.dirty = {connection.books[name]: None for name in state.dirty}
         connection.due_ns = state.due_ns
         connection.leaving = set(state.leaving)
         return connection

@@ -88,8 +88,17 @@ class FeedDecoder:
         if record.frame is None:
             detail = "binary" if record.text is None else shorten(record.text)
             draft.rejects.append(self._reject(record, "not_one_line", detail))
-        else:
-            self._read(draft, record.frame)
+            return draft.finished()
+        try:
+            updates = connection.parser.parse(record.frame)
+        except BadFrame as bad:
+            draft.rejects.append(self._reject(record, bad.reason, bad.detail))
+            return draft.finished()
+        for update in updates:
+            if type(update) is BookChange:  # two of three frames; isinstance costs 0.13 µs for each other struct
+                self._change_book(draft, update)
+            else:
+                self._take(draft, update)
         return draft.finished()
 
     def state(self) -> bytes:
@@ -145,19 +154,8 @@ class FeedDecoder:
 
     # Frames: what the exchange said
 
-    def _read(self, draft: _Draft, frame: str) -> None:
-        try:
-            updates = draft.connection.parser.parse(frame)
-        except BadFrame as bad:
-            draft.rejects.append(self._reject(draft.record, bad.reason, bad.detail))
-            return
-        for update in updates:
-            self._take(draft, update)
-
     def _take(self, draft: _Draft, update: Update) -> None:
-        if type(update) is BookChange:  # isinstance costs 0.13 µs for each struct that it is not
-            self._change_book(draft, update)
-        elif type(update) is TopOfBook:
+        if type(update) is TopOfBook:
             self._quote(draft, update)
         elif type(update) is TradePrint:
             self._trade(draft, update)

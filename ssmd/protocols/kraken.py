@@ -141,7 +141,7 @@ class Kraken:
         return (price.replace(".", "").lstrip("0") + size.replace(".", "").lstrip("0")).encode()
 
     def checksum(self, asks: Sequence[bytes], bids: Sequence[bytes]) -> int:
-        return crc32(b"".join(asks[:_CHECKSUM_LEVELS]) + b"".join(bids[:_CHECKSUM_LEVELS]))
+        return crc32(b"".join([*asks[:_CHECKSUM_LEVELS], *bids[:_CHECKSUM_LEVELS]]))
 
     def instruments_url(self, rest_url: str) -> str:
         """Tokenized stocks (`AAPLx/USD`) are not in this answer; they need `aclass_base=tokenized_asset`."""

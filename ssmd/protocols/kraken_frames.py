@@ -161,11 +161,18 @@ def _book_change(entry: _BookEntry, snapshot: bool) -> BookChange:
     return BookChange(
         entry.symbol,
         snapshot,
-        [(str(level.price, "utf-8"), str(level.qty, "utf-8")) for level in entry.bids] if entry.bids else (),
-        [(str(level.price, "utf-8"), str(level.qty, "utf-8")) for level in entry.asks] if entry.asks else (),
+        _levels(entry.bids) if entry.bids else (),
+        _levels(entry.asks) if entry.asks else (),
         entry.checksum,
         None if entry.timestamp is None else rfc3339_ns(entry.timestamp),
     )
+
+
+def _levels(levels: list[_Level]) -> list[tuple[str, str]]:
+    if len(levels) == 1:  # most updates change one level, and a comprehension is a call more
+        level = levels[0]
+        return [(str(level.price, "utf-8"), str(level.qty, "utf-8"))]
+    return [(str(level.price, "utf-8"), str(level.qty, "utf-8")) for level in levels]
 
 
 def _top_of_book(entry: _TickerEntry) -> TopOfBook:
