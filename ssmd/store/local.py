@@ -55,6 +55,9 @@ class LocalDirectory:
             self._prepare.cache_clear()
             self._write_new(path, body)
 
+    def stored_bytes(self, key: str) -> int:
+        return (self._root / key).stat().st_size
+
     def _write_new(self, path: Path, body: bytes) -> None:
         self._prepare(path.parent)
         with _opened_folder(path.parent) as folder:

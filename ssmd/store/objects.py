@@ -41,6 +41,10 @@ class Place(Protocol):
         """Store a new object for good. Raises FileExistsError or AlreadyExistsError if there is one."""
         ...
 
+    def stored_bytes(self, key: str) -> int:
+        """Return how large the stored object is. Raises FileNotFoundError if there is none."""
+        ...
+
     def is_missing(self, error: Exception) -> bool:
         """Tell whether an error of a listing only says that nothing was stored here yet."""
         ...
@@ -68,7 +72,6 @@ class ObjectStore:
 
     async def create(self, key: str, body: bytes) -> bool:
         if await self._call(f"create {key}", len(body), self._put_new, check_key(key), body):
-            await self._check_size(key, len(body))
             return True
         stored = await self.read(key)
         if stored is None:
@@ -101,12 +104,6 @@ class ObjectStore:
     async def delete(self, key: str) -> None:
         await self._call(f"delete {key}", 0, self._delete, check_key(key))
 
-    async def _check_size(self, key: str, expected_bytes: int) -> None:
-        stored = await self.head(key)
-        if stored is None or stored.size_bytes != expected_bytes:
-            size = "nothing" if stored is None else f"{stored.size_bytes} bytes"
-            raise StoreDown(f"create {key}: {expected_bytes} bytes written, {size} stored")
-
     async def _call(self, what: str, size_bytes: int, work: Callable[[*Ts], T], *args: *Ts) -> T:
         deadline_s = self._deadline_s + size_bytes / SLOWEST_BYTES_PER_S
         with trio.move_on_after(deadline_s):
@@ -125,7 +122,16 @@ class ObjectStore:
             self._place.put_new(key, body)
         except (FileExistsError, AlreadyExistsError):
             return False
+        self._check_size(key, len(body))  # in the same thread: a way there and back costs as much as the look
         return True
+
+    def _check_size(self, key: str, expected_bytes: int) -> None:
+        try:
+            stored = self._place.stored_bytes(key)
+        except FileNotFoundError:
+            raise StoreDown(f"create {key}: {expected_bytes} bytes written, nothing stored") from None
+        if stored != expected_bytes:
+            raise StoreDown(f"create {key}: {expected_bytes} bytes written, {stored} bytes stored")
 
     def _get(self, key: str, size_bytes: int) -> bytes | None:
         self._place.admit(key)

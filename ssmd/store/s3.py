@@ -105,6 +105,9 @@ class S3Bucket:
             self._is_prepared = False
             raise
 
+    def stored_bytes(self, key: str) -> int:
+        return obstore.head(self.driver(0), key)["size"]
+
     def is_missing(self, error: Exception) -> bool:
         return answer_of(error).code == "NoSuchBucket"
 

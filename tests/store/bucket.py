@@ -19,6 +19,9 @@ class Bucket:
     def put_new(self, key: str, body: bytes) -> None:
         obstore.put(self._driver, key, body, mode="create")
 
+    def stored_bytes(self, key: str) -> int:
+        return obstore.head(self._driver, key)["size"]
+
     def is_missing(self, _error: Exception) -> bool:
         return False
 
