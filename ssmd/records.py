@@ -3,9 +3,9 @@
 A record is one raw line. `seq` rises by one within a connection, notes included; `recv_ns` never falls.
 """
 
-from typing import Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 Depth = Literal["l1", "l2"]
 """l1: trades and quotes. l2: books too."""
@@ -122,3 +122,16 @@ class Record(Struct, frozen=True, gc=False):
     text: str | None = None
     note: Note | None = None
     data: bytes | None = None
+
+
+F = TypeVar("F")
+Count = Annotated[int, Meta(ge=0)]
+
+
+class FrameLine(Struct, Generic[F], gc=False, forbid_unknown_fields=True):
+    """A raw line that was read at once together with its frame; the frame's text is not kept."""
+
+    recv_ns: Count
+    conn: str
+    seq: Count
+    frame: F

@@ -9,22 +9,20 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
 from ssmd.errors import BadRecord
 from ssmd.model import is_token
-from ssmd.records import Note, Record
-
-_Count = Annotated[int, Meta(ge=0)]
+from ssmd.records import Count, FrameLine, Note, Record
 
 
 class _Line(Struct, gc=False):
-    recv_ns: _Count
+    recv_ns: Count
     conn: str
-    seq: _Count
+    seq: Count
     frame: Raw = Raw()
     text: str | None = None
     base64: bytes | None = None
@@ -97,21 +95,31 @@ def read_line(line: bytes) -> Record:
         return Record(0, UNREADABLE, 0, text=line.decode("utf-8", "backslashreplace"))
 
 
-def read_lines(lines: Iterable[bytes]) -> list[Record]:
-    """Return the records of some lines without their newlines, each as `read_line` gives it."""
-    decode, token, make = _LINE.decode, _token, Record
-    records: list[Record] = []
-    for line in lines:  # the head of `decode_line` again, flat: 0.9 instead of 1.2 µs per line
-        try:
-            fields = decode(line)
-            frame = bytes(fields.frame)
-            if frame and line.endswith(_FRAME_MEMBER + frame + b"}"):
-                records.append(make(fields.recv_ns, token(fields.conn), fields.seq, frame.decode()))
-                continue
-        except (msgspec.DecodeError, RecursionError, ValueError):
-            pass
-        records.append(read_line(line))
-    return records
+class LineReader:
+    """Reads raw lines, frames of market data at once with their lines: half the price of one after the other."""
+
+    def __init__(self, frame_type: object) -> None:
+        """frame_type: what msgspec makes of a frame of market data. Any other frame comes as text."""
+        self._decode = msgspec.json.Decoder(FrameLine[frame_type]).decode  # type: ignore[valid-type]
+
+    def read(self, lines: Iterable[bytes]) -> list[Record | FrameLine[object]]:
+        """Return for each line, without its newline, the record of `read_line`, or what stands for it.
+
+        A FrameLine has the time, connection and number that the record has, but its connection is not checked. A line
+        that ends with two braces ends with its frame, since no other member holds an object; what is not ASCII is left
+        to `read_line` because msgspec does not look into strings that it skips.
+        """
+        decode = self._decode
+        found: list[Record | FrameLine[object]] = []
+        for line in lines:
+            if line.endswith(b"}}") and line.isascii():
+                try:
+                    found.append(decode(line))
+                    continue
+                except (msgspec.DecodeError, RecursionError):
+                    pass
+            found.append(read_line(line))
+        return found
 
 
 def decode_lines(chunk: bytes) -> Iterator[Record | BadRecord]:

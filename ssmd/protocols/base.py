@@ -151,6 +151,13 @@ class FrameParser(Protocol):
         """
         ...
 
+    def understand(self, frame: object) -> Sequence[Update]:
+        """Return what `parse` does, of a frame that was read as `Exchange.frame_type`.
+
+        Raises BadFrame, with nothing changed, where `parse` has to see the text.
+        """
+        ...
+
     def state(self) -> bytes:
         """Return what `Exchange.parser` needs to go on exactly from here; empty where nothing is kept."""
         ...
@@ -175,6 +182,8 @@ class Exchange(Protocol):
     limits: Limits
     book_channel: str
     """The channel to subscribe anew when a book lost its proof."""
+    frame_type: object
+    """What msgspec makes of a frame of market data: a struct, or a union of structs by their tag."""
     book_depths: tuple[int, ...]
     """The depths it offers, empty where books come whole; any other depth is cut from the next larger one."""
 

@@ -8,7 +8,7 @@ that does not fit its book (another number of decimals, a wrong checksum) costs 
 snapshot; the frame's other entries stand.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from ssmd import model
 from ssmd.errors import BadFrame, BadRecord, ConfigError
-from ssmd.model import Event, Quote, Trade
+from ssmd.model import Quote, Trade
 from ssmd.protocols.base import (
     BookChange,
     BookUnreadable,
@@ -27,10 +27,10 @@ from ssmd.protocols.base import (
 )
 from ssmd.protocols.book import Book
 from ssmd.protocols.connection import Connection, ConnectionState, TrackedBook
-from ssmd.protocols.outcome import EMPTY, Counts, Decoded, Desync, Reject
+from ssmd.protocols.outcome import EMPTY, Counts, Decoded, Desync, Draft, Reject
 from ssmd.protocols.text import shorten
 from ssmd.protocols.trade_ids import TradeIds, TradeIdsState
-from ssmd.records import Configured, Connected, Disconnected, Lost, Note, Record, Resync
+from ssmd.records import Configured, Connected, Disconnected, FrameLine, Lost, Note, Record, Resync
 
 __all__ = ["EMPTY", "VERSIONS", "Counts", "Decoded", "Desync", "FeedDecoder", "Reject", "decoder"]
 
@@ -40,21 +40,6 @@ class DecoderState(Struct, frozen=True):
     counts: Counts
     connections: dict[str, ConnectionState]
     trades: dict[str, TradeIdsState]
-
-
-class _Draft(Struct, gc=False):
-    """What has become of one record so far."""
-
-    record: Record
-    connection: Connection
-    events: list[Event] = []  # a struct copies its default for each instance
-    rejects: list[Reject] = []
-    desyncs: list[Desync] = []
-
-    def finished(self) -> Decoded:
-        if self.events or self.rejects or self.desyncs:
-            return Decoded(tuple(self.events), tuple(self.rejects), tuple(self.desyncs))
-        return EMPTY
 
 
 class FeedDecoder:
@@ -81,10 +66,7 @@ class FeedDecoder:
         connection = self._connections.get(record.conn)
         if connection is None:
             return Decoded(rejects=(self._reject(record, "unknown_connection", "no connected note before this frame"),))
-        draft = _Draft(record, connection)
-        if record.recv_ns >= connection.due_ns:
-            for tracked in connection.take_due():
-                self._publish(draft, tracked)
+        draft = self._begin(record, connection)
         if record.frame is None:
             detail = "binary" if record.text is None else shorten(record.text)
             draft.rejects.append(self._reject(record, "not_one_line", detail))
@@ -94,12 +76,27 @@ class FeedDecoder:
         except BadFrame as bad:
             draft.rejects.append(self._reject(record, bad.reason, bad.detail))
             return draft.finished()
-        for update in updates:
-            if type(update) is BookChange:  # two of three frames; isinstance costs 0.13 µs for each other struct
-                self._change_book(draft, update)
-            else:
-                self._take(draft, update)
-        return draft.finished()
+        return self._apply(draft, updates)
+
+    def feed_line(self, line: FrameLine[object]) -> Decoded | None:
+        """Return what `feed` does, of a frame that was read with its line; None, with nothing changed, for a bad one.
+
+        Then `feed` is to be asked, which needs the text to tell what is wrong.
+        """
+        connection = self._connections.get(line.conn)
+        if connection is None:
+            return None
+        try:
+            updates = connection.parser.understand(line.frame)
+        except BadFrame:
+            return None
+        self.counts.frames += 1
+        return self._apply(self._begin(line, connection), updates)
+
+    @property
+    def frame_type(self) -> object:
+        """What the frames of `feed_line` are read as."""
+        return self._exchange.frame_type
 
     def state(self) -> bytes:
         """Return everything the future depends on."""
@@ -137,10 +134,10 @@ class FeedDecoder:
             case Disconnected():
                 self._connections.pop(record.conn, None)
             case Configured() | Resync() | Lost() if (connection := self._connections.get(record.conn)) is not None:
-                return self._adapt(_Draft(record, connection), note)
+                return self._adapt(Draft(record, connection), note)
         return EMPTY
 
-    def _adapt(self, draft: _Draft, note: Configured | Resync | Lost) -> Decoded:
+    def _adapt(self, draft: Draft, note: Configured | Resync | Lost) -> Decoded:
         match note:
             case Configured(config=config):
                 draft.connection.configure(config, draft.record.recv_ns)
@@ -154,7 +151,22 @@ class FeedDecoder:
 
     # Frames: what the exchange said
 
-    def _take(self, draft: _Draft, update: Update) -> None:
+    def _begin(self, record: Record | FrameLine[object], connection: Connection) -> Draft:
+        draft = Draft(record, connection)
+        if record.recv_ns >= connection.due_ns:
+            for tracked in connection.take_due():
+                self._publish(draft, tracked)
+        return draft
+
+    def _apply(self, draft: Draft, updates: Iterable[Update]) -> Decoded:
+        for update in updates:
+            if type(update) is BookChange:  # two of three frames; isinstance costs 0.13 µs for each other struct
+                self._change_book(draft, update)
+            else:
+                self._take(draft, update)
+        return draft.finished()
+
+    def _take(self, draft: Draft, update: Update) -> None:
         if type(update) is TopOfBook:
             self._quote(draft, update)
         elif type(update) is TradePrint:
@@ -164,7 +176,7 @@ class FeedDecoder:
         else:
             self._distrust_all(draft, "sequence")
 
-    def _trade(self, draft: _Draft, print_: TradePrint) -> None:
+    def _trade(self, draft: Draft, print_: TradePrint) -> None:
         record = draft.record
         spec = draft.connection.specs.get(print_.name)
         if spec is None:
@@ -196,7 +208,7 @@ class FeedDecoder:
             )
         )
 
-    def _quote(self, draft: _Draft, top: TopOfBook) -> None:
+    def _quote(self, draft: Draft, top: TopOfBook) -> None:
         """Publish every statement of the best prices, repeats too: that they still stand is news to a latecomer."""
         record = draft.record
         spec = draft.connection.specs.get(top.name)
@@ -222,7 +234,7 @@ class FeedDecoder:
             )
         )
 
-    def _change_book(self, draft: _Draft, change: BookChange) -> None:
+    def _change_book(self, draft: Draft, change: BookChange) -> None:
         tracked = draft.connection.books.get(change.name)
         if tracked is None:
             self._no_book(draft, change.name)
@@ -258,7 +270,7 @@ class FeedDecoder:
         self.counts.checksums_failed += 1
         return False
 
-    def _publish(self, draft: _Draft, tracked: TrackedBook) -> None:
+    def _publish(self, draft: Draft, tracked: TrackedBook) -> None:
         """Append the book with the identity and receive time of the frame at hand."""
         record = draft.record
         bids, asks = tracked.top(draft.connection.config.book_depth)
@@ -279,11 +291,11 @@ class FeedDecoder:
 
     # Bad input
 
-    def _reject(self, record: Record, reason: str, detail: str) -> Reject:
+    def _reject(self, record: Record | FrameLine[object], reason: str, detail: str) -> Reject:
         self.counts.rejected[reason] = self.counts.rejected.get(reason, 0) + 1
         return Reject(record.conn, record.seq, reason, detail)
 
-    def _unmapped(self, draft: _Draft, name: str) -> None:
+    def _unmapped(self, draft: Draft, name: str) -> None:
         if name in draft.connection.leaving:  # the unsubscription is on its way
             self.counts.unawaited_changes += 1
             return
@@ -292,24 +304,24 @@ class FeedDecoder:
         if not any(reject.detail == detail for reject in draft.rejects):  # once per frame, however many entries
             draft.rejects.append(self._reject(draft.record, "unknown_symbol", detail))
 
-    def _no_book(self, draft: _Draft, name: str) -> None:
+    def _no_book(self, draft: Draft, name: str) -> None:
         if name in draft.connection.specs:  # just reduced to l1, and the unsubscription is on its way
             self.counts.unawaited_changes += 1
         else:
             self._unmapped(draft, name)
 
-    def _unreadable(self, draft: _Draft, update: BookUnreadable) -> None:
+    def _unreadable(self, draft: Draft, update: BookUnreadable) -> None:
         draft.rejects.append(self._reject(draft.record, update.reason, update.detail))
         tracked = draft.connection.books.get(update.name)
         if tracked is not None:
             self._distrust(draft, tracked, update.reason)
 
-    def _distrust(self, draft: _Draft, tracked: TrackedBook, reason: str) -> None:
+    def _distrust(self, draft: Draft, tracked: TrackedBook, reason: str) -> None:
         draft.connection.drop_book(tracked)
         self.counts.desyncs += 1
         draft.desyncs.append(Desync(draft.record.conn, tracked.symbol, tracked.name, reason, tracked.trusted_ns))
 
-    def _distrust_all(self, draft: _Draft, reason: str) -> None:
+    def _distrust_all(self, draft: Draft, reason: str) -> None:
         """Drop every book, waiting ones too: the lost frames may have held the snapshot that they wait for."""
         for tracked in draft.connection.books.values():
             self._distrust(draft, tracked, reason)

@@ -25,7 +25,7 @@ from ssmd.protocols.base import (
     SystemStatus,
     offered_depth,
 )
-from ssmd.protocols.kraken_frames import DATA_CHANNELS, UNREADABLE, Envelope, KrakenParser, decode_envelope
+from ssmd.protocols.kraken_frames import DATA_CHANNELS, UNREADABLE, Envelope, KrakenParser, MarketFrame, decode_envelope
 from ssmd.protocols.kraken_rest import read_clock_ns, read_instruments, v2_spelling
 from ssmd.protocols.text import shorten
 from ssmd.records import FeedConfig
@@ -86,6 +86,7 @@ class Kraken:
     clock_resolution_s = 1.0
     limits = LIMITS
     book_channel = "book"
+    frame_type: object = MarketFrame
     book_depths: tuple[int, ...] = (10, 25, 100, 500, 1000)
 
     def subscriptions(self, config: FeedConfig) -> frozenset[Subscription]:

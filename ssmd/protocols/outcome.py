@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Struct, field
 
 from ssmd.model import Event
-from ssmd.records import Record
+from ssmd.protocols.connection import Connection
+from ssmd.records import FrameLine, Record
 
 
 class Reject(Struct, frozen=True):
@@ -40,6 +41,21 @@ class Decoded(Struct, frozen=True, gc=False):
 
 
 EMPTY: Final = Decoded()
+
+
+class Draft(Struct, gc=False):
+    """What has become of one record so far."""
+
+    record: Record | FrameLine[object]
+    connection: Connection
+    events: list[Event] = []  # a struct copies its default for each instance
+    rejects: list[Reject] = []
+    desyncs: list[Desync] = []
+
+    def finished(self) -> Decoded:
+        if self.events or self.rejects or self.desyncs:
+            return Decoded(tuple(self.events), tuple(self.rejects), tuple(self.desyncs))
+        return EMPTY
 
 
 class Counts(Struct):

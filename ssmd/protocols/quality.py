@@ -21,7 +21,7 @@ from ssmd.model import EVENT_TYPES, EventType
 from ssmd.protocols.coverage import Gap
 from ssmd.protocols.manifest import Manifest
 from ssmd.protocols.outcome import Counts
-from ssmd.records import Record
+from ssmd.records import FrameLine, Record
 
 Status = Literal["verified", "unverifiable", "suspect", "missing"]
 
@@ -115,7 +115,7 @@ class MinuteFold:
             self._first[conn] = seq
         self._last[conn] = seq
 
-    def take_all(self, records: Sequence[Record]) -> None:
+    def take_all(self, records: Sequence[Record | FrameLine[object]]) -> None:
         """Take some records after one another."""
         for conn, seq in {record.conn: record.seq for record in reversed(records)}.items():
             self._first.setdefault(conn, seq)

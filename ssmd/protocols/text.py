@@ -12,7 +12,7 @@ PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,20}+(?:\.[0-9]{1,20}+)?+")
 """Digits with at most one point. A sign, an exponent, NaN or quotes do not match, nor does a number absurdly long."""
 
 _DATE_AND_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
-_UNIT_NS: Final = tuple(10 ** (9 - digits) for digits in range(10))
+_UNIT_NS: Final[tuple[int, ...]] = tuple(10 ** (9 - digits) for digits in range(10))
 """What the last digit of a fraction of so many digits stands for."""
 _SECONDS_TEXT: Final = len("2026-07-07T23:00:03")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

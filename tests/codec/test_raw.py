@@ -169,17 +169,6 @@ def test_garbage_is_never_anything_but_a_bad_record(data):
         raw.decode_line(data)
 
 
-@given(st.lists(any_text | st.binary()), st.lists(st.binary()))
-def test_lines_read_together_give_what_each_gives_alone(received, garbage):
-    """Mutant: the flat loop takes a frame that is not the last member of its line."""
-    lines = [raw.frame_record(*AT, each)[1][:-1] for each in received]
-    notes = [raw.encode_note(*AT, note)[:-1] for note in NOTES]
-    odd = [b'{"recv_ns":1,"conn":"c","frame":{"a":1},"seq":2}', b'{"recv_ns":1,"conn":"c.d","seq":2,"frame":{}}']
-    odd += [b'{"recv_ns":1,"conn":"c","seq":2,"frame": {"a":1} }', b'{"recv_ns":1,"conn":"c","seq":2,"frame":"\xff"}']
-    lines += [*notes, *odd, *garbage, *(line[:-2] for line in lines)]
-    assert raw.read_lines(lines) == [raw.read_line(line) for line in lines]
-
-
 def test_a_bad_line_between_good_ones_costs_only_itself():
     good = raw.encode_frame(*AT, "{}")
     found = list(raw.decode_lines(good + b"garbage\n" + good + good[:20]))

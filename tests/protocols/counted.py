@@ -58,6 +58,10 @@ class CountedParser:
             frame = read(text)
         except UNREADABLE as error:
             raise BadFrame("bad_shape", str(error)[:100]) from error
+        return self.understand(frame)
+
+    def understand(self, frame: object) -> Sequence[Update]:
+        assert isinstance(frame, Frame)
         updates: list[Update] = []
         if frame.n != self._next:
             updates.append(SequenceBroken(self._next, frame.n))
@@ -95,6 +99,7 @@ class Counted:
     clock_resolution_s = 1e-9
     limits = structs.replace(LIMITS, symbols_per_request=1)
     book_channel = "l2"
+    frame_type: object = Frame
     book_depths: tuple[int, ...] = ()
 
     def subscriptions(self, config: FeedConfig) -> frozenset[Subscription]:
