@@ -16,9 +16,10 @@ from ssmd.cli.stopping import stoppable
 from ssmd.clock import NS_PER_MINUTE, minute_of, now_ns
 from ssmd.environment import load as environment
 from ssmd.errors import ConfigError
-from ssmd.reprocess.diff import Comparison, Wanted, compare_versions
+from ssmd.reprocess.day_diff import Wanted
+from ssmd.reprocess.diff import Comparison, compare_versions
 from ssmd.reprocess.finish import Summary
-from ssmd.reprocess.processes import OpenStore
+from ssmd.reprocess.processes import OpenStore, WorkerLost
 from ssmd.reprocess.report import MAX_PROBLEMS
 from ssmd.reprocess.run import Job, reprocess
 from ssmd.trees.storage import open_store
@@ -116,8 +117,7 @@ class Rebuilt(Struct, frozen=True):
 async def rebuild(asked: Asked, what: tuple[str, int, bool], output: Format) -> int:
     """Reprocess and say what came of it. Return the exit code."""
     version, parallel, is_dry = what
-    if not 1 <= parallel <= MAX_PARALLEL:
-        raise ConfigError(f"--parallel is {parallel}; allowed are 1 to {MAX_PARALLEL}")
+    _check_parallel(parallel)
     start_ns, end_ns = asked.span()
     job = Job(asked.feed, version, start_ns, end_ns, parallel, is_dry)
     began_s = time.monotonic()
@@ -134,6 +134,11 @@ async def rebuild(asked: Asked, what: tuple[str, int, bool], output: Format) -> 
         say(f"stopped: {result.minutes} minutes are done; the same command goes on from there")
         return 128 + bar.stopped_by
     return 0 if summary.is_well else 1
+
+
+def _check_parallel(parallel: int) -> None:
+    if not 1 <= parallel <= MAX_PARALLEL:
+        raise ConfigError(f"--parallel is {parallel}; allowed are 1 to {MAX_PARALLEL}")
 
 
 def _result(summary: Summary, took_s: float, *, is_dry: bool) -> Rebuilt:
@@ -183,17 +188,41 @@ def _print(result: Rebuilt) -> None:
 # diff --------------------------------------------------------------------------------------------------------
 
 
-async def compare(asked: Asked, versions: tuple[str, str], how: tuple[str, int], output: Format) -> int:
+async def compare(asked: Asked, versions: tuple[str, str], how: tuple[str, int, int], output: Format) -> int:
     """Compare two versions and say how they differ. Return the exit code."""
-    start_ns, end_ns = asked.span()
-    wanted = Wanted(asked.feed, *versions, start_ns, end_ns, *how)
+    symbols, sample, parallel = how
+    _check_parallel(parallel)
+    wanted = Wanted(asked.feed, *versions, *asked.span(), symbols, sample)
     with progress(f"diff {asked.feed} {versions[0]} {versions[1]}") as bar:
-        found = await compare_versions(asked.opener()(), wanted, bar)
+        found = await _unless_stopped(wanted, asked.opener(), parallel, bar)
+    if found is None:
+        say("stopped: of a comparison that is not whole nothing is told")
+        return 128 + bar.stopped_by
     if output == "table":
         _print_comparison(found)
     else:
         show_record(found, output)
     return 0 if found.is_equal else 1
+
+
+async def _unless_stopped(wanted: Wanted, open_store: OpenStore, parallel: int, bar: Progress) -> Comparison | None:
+    """Compare; None once a signal has come. Nothing is written, so nothing has to be finished first."""
+    found: Comparison | None = None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_at, signals, bar, nursery.cancel_scope)
+                found = await compare_versions(open_store, wanted, bar, parallel)
+                nursery.cancel_scope.cancel()
+        except* WorkerLost:
+            if not bar.stopped_by:  # a terminal sends Ctrl-C to a worker that is just starting, too
+                raise
+    return found
+
+
+async def _cancel_at(signals: AsyncIterator[int], bar: Progress, scope: trio.CancelScope) -> None:
+    bar.stopped_by = await anext(signals)
+    scope.cancel()
 
 
 def _print_comparison(found: Comparison) -> None:

@@ -1,8 +1,8 @@
-"""Stretches in processes of their own: Python decodes on one core per process only."""
+"""Work in processes of their own: Python decodes on one core per process only."""
 
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio  # noqa: TID251  parallel reprocessing is what it is for
 import anyio.to_process  # noqa: TID251
@@ -12,6 +12,9 @@ from ssmd.errors import SsmdError, StoreDown
 from ssmd.protocols.decoder import VERSIONS, Versions
 from ssmd.reprocess.stretch import Stretch, StretchDone, run_stretch
 from ssmd.store.base import Store
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 OpenStore = Callable[[], Store]
 """Opens the store in any process: it can be pickled, such as functools.partial of a function and plain values."""
@@ -36,22 +39,27 @@ def here(store: Store, versions: Versions = VERSIONS) -> Work:
     return work
 
 
-def in_processes(open_store: OpenStore, parallel: int) -> Work:
-    """Return work that up to `parallel` processes share. Cancelled, they are killed: what they wrote is whole."""
+def in_processes(
+    open_store: OpenStore, parallel: int, run: Callable[[Store, T], Awaitable[R]]
+) -> Callable[[T], Awaitable[R]]:
+    """Return work that up to `parallel` processes share. Cancelled, they are killed: what they wrote is whole.
+
+    run: a function of a module, so that it can be named to another process. Raises WorkerLost.
+    """
     limiter = anyio.CapacityLimiter(parallel)
 
-    async def work(stretch: Stretch) -> StretchDone:
+    async def work(unit: T) -> R:
         try:
-            return await anyio.to_process.run_sync(_in_worker, open_store, stretch, cancellable=True, limiter=limiter)
+            return await anyio.to_process.run_sync(_in_worker, open_store, run, unit, cancellable=True, limiter=limiter)
         except (anyio.BrokenWorkerProcess, KeyboardInterrupt) as error:  # the worker's own: Ctrl-C met it as it started
             raise WorkerLost(f"a worker process ended: {error!r}") from error
 
     return work
 
 
-def _in_worker(open_store: OpenStore, stretch: Stretch) -> StretchDone:
+def _in_worker(open_store: OpenStore, run: Callable[[Store, T], Awaitable[R]], unit: T) -> R:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the first process decides
-    return trio.run(run_stretch, open_store(), stretch)  # noqa: TID251  a process of its own has its own loop
+    return trio.run(run, open_store(), unit)  # noqa: TID251  a process of its own has its own loop
 
 
 async def patiently(work: Work, stretch: Stretch, stops: Callable[[], bool]) -> StretchDone | None:

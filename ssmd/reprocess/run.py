@@ -19,7 +19,7 @@ from ssmd.reprocess.plan import Index, Step, chunks, read_index
 from ssmd.reprocess.processes import OpenStore, Work, here, in_processes, patiently
 from ssmd.reprocess.raw_index import NS_PER_DAY, chain_breaks
 from ssmd.reprocess.report import MinuteRecord, Problem, RawUsed
-from ssmd.reprocess.stretch import Stretch, StretchDone
+from ssmd.reprocess.stretch import Stretch, StretchDone, run_stretch
 from ssmd.reprocess.writing import Target
 from ssmd.store.base import Hold, Store
 from ssmd.store.keys import MinuteKey, day_prefix, minutes_prefix
@@ -88,7 +88,7 @@ async def reprocess(
     from_ns = min([job.start_ns, *(minute.minute_ns for minute in index.minutes[:1])])
     hold = Hold(hold_names(job.version, job.feed)[0], job.feed, from_ns, job.end_ns, 0)
     async with nullcontext() if job.is_dry else held(store, hold):
-        work = in_processes(open_store, job.parallel) if job.parallel > 1 else here(store, versions)
+        work = in_processes(open_store, job.parallel, run_stretch) if job.parallel > 1 else here(store, versions)
         return await _Run(job, store, work, watcher or Unwatched()).run(index)
 
 

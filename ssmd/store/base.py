@@ -35,8 +35,11 @@ class Store(Protocol):
         """
         ...
 
-    async def read(self, key: str) -> bytes | None:
-        """Return the object's bytes, None when there is no such object."""
+    async def read(self, key: str, size_bytes: int | None = None) -> bytes | None:
+        """Return the object's bytes, None when there is no such object.
+
+        size_bytes: as it was listed. How long a read may take depends on it, so it spares a look.
+        """
         ...
 
     async def head(self, key: str) -> ObjectMeta | None: ...

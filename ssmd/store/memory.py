@@ -46,7 +46,8 @@ class MemoryStore:
             raise StoreDown(f"create {key}: the answer was lost")
         return is_new
 
-    async def read(self, key: str) -> bytes | None:
+    async def read(self, key: str, size_bytes: int | None = None) -> bytes | None:
+        del size_bytes
         await self._call(f"read {check_key(key)}")
         return self.objects.get(key)
 

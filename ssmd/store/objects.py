@@ -80,11 +80,13 @@ class ObjectStore:
             raise AlreadyStored(f"object {key} exists with other content: {len(stored)} bytes, ours has {len(body)}")
         return False
 
-    async def read(self, key: str) -> bytes | None:
-        found = await self.head(key)  # first, since the time that a read may take depends on it
-        if found is None:
-            return None
-        return await self._call(f"read {key}", found.size_bytes, self._get, key, found.size_bytes)
+    async def read(self, key: str, size_bytes: int | None = None) -> bytes | None:
+        if size_bytes is None:
+            found = await self.head(key)
+            if found is None:
+                return None
+            size_bytes = found.size_bytes
+        return await self._call(f"read {key}", size_bytes, self._get, check_key(key), size_bytes)
 
     async def head(self, key: str) -> ObjectMeta | None:
         return await self._call(f"head {key}", 0, self._head, check_key(key))

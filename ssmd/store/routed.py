@@ -15,8 +15,8 @@ class RoutedStore:
     async def create(self, key: str, body: bytes) -> bool:
         return await self._home(key).create(key, body)
 
-    async def read(self, key: str) -> bytes | None:
-        return await self._home(key).read(key)
+    async def read(self, key: str, size_bytes: int | None = None) -> bytes | None:
+        return await self._home(key).read(key, size_bytes)
 
     async def head(self, key: str) -> ObjectMeta | None:
         return await self._home(key).head(key)

@@ -14,7 +14,7 @@ from ssmd.reprocess.borders import Border, broken_border
 from ssmd.reprocess.plan import chunks, read_index
 from ssmd.reprocess.processes import here, in_processes, patiently
 from ssmd.reprocess.run import Job, reprocess, stretches
-from ssmd.reprocess.stretch import Stretch
+from ssmd.reprocess.stretch import Stretch, run_stretch
 from ssmd.reprocess.writing import Target
 from ssmd.store.memory import MemoryStore
 from ssmd.store.objects import local_store
@@ -84,7 +84,7 @@ async def test_chunks_one_after_another_give_the_same_bytes_as_one_worker(world,
         await world.store_raw(store)
     wanted = Job(FEED, "v1", START_NS, world.end_ns)
     await reprocess(wanted, lambda: one)
-    monkeypatch.setattr("ssmd.reprocess.run.in_processes", lambda _open_store, _parallel: here(many))
+    monkeypatch.setattr("ssmd.reprocess.run.in_processes", lambda *_: here(many))
     summary = await reprocess(msgspec.structs.replace(wanted, parallel=parallel), lambda: many)
     assert summary.is_well
     assert await archive(many) == world.expected()
@@ -113,7 +113,7 @@ async def test_a_warm_up_that_is_too_short_is_found_out(world, monkeypatch, auto
     store = MemoryStore()
     await world.store_raw(store)
     monkeypatch.setattr("ssmd.reprocess.plan.Index.warm_ns", lambda _index, at_ns: at_ns - 2 * NS_PER_MINUTE)
-    monkeypatch.setattr("ssmd.reprocess.run.in_processes", lambda _open_store, _parallel: here(store))
+    monkeypatch.setattr("ssmd.reprocess.run.in_processes", lambda *_: here(store))
     summary = await reprocess(Job(FEED, "v1", START_NS, world.end_ns, parallel=3), lambda: store)
     assert {problem.kind for problem in summary.problems} == {"border"}
     assert not summary.is_complete
@@ -148,7 +148,7 @@ async def test_a_worker_that_is_killed_is_replaced(tmp_path, world, monkeypatch)
     monkeypatch.setattr("ssmd.reprocess.processes.RETRY_AFTER_S", (0.01, 0.01))
     (tmp_path / "kill-me").touch()
     opener = partial(_opened_or_killed, tmp_path)
-    work = in_processes(opener, 2)
+    work = in_processes(opener, 2, run_stretch)
     index = await read_index(local_store(tmp_path), FEED, START_NS, world.end_ns)
     (chunk,) = chunks(index, (), 1)
     stretch = Stretch(Target("v1", FEED, quality.source()), tuple(chunk))

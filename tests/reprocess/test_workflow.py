@@ -13,7 +13,8 @@ from ssmd.model import EVENT_TYPES, Event
 from ssmd.protocols.base import TradePrint
 from ssmd.protocols.decoder import VERSIONS, FeedDecoder, Versions
 from ssmd.reprocess import archived_events
-from ssmd.reprocess.diff import Wanted, compare_versions
+from ssmd.reprocess.day_diff import Wanted
+from ssmd.reprocess.diff import compare_versions
 from ssmd.reprocess.hold import hold_names
 from ssmd.reprocess.prune import holdings, prune
 from ssmd.reprocess.run import Job, reprocess
@@ -56,7 +57,7 @@ async def rebuilt(world: World, store) -> None:
 async def test_the_diff_shows_exactly_the_intended_change(world, autojump_clock):
     store = MemoryStore()
     await rebuilt(world, store)
-    found = await compare_versions(store, Wanted(FEED, "v1", "v2", START_NS, world.end_ns, sample=2))
+    found = await compare_versions(lambda: store, Wanted(FEED, "v1", "v2", START_NS, world.end_ns, sample=2))
     trades = sum(each.new for each in found.series if each.type == "trade")
     assert trades > 20
     assert (found.added, found.removed, found.changed) == (0, 0, trades)
@@ -69,7 +70,7 @@ async def test_the_diff_shows_exactly_the_intended_change(world, autojump_clock)
 async def test_equal_versions_are_equal_without_a_look_into_their_objects(world, autojump_clock):
     store = MemoryStore()
     await rebuilt(world, store)
-    found = await compare_versions(store, Wanted(FEED, "v2", "v2", START_NS, world.end_ns))
+    found = await compare_versions(lambda: store, Wanted(FEED, "v2", "v2", START_NS, world.end_ns))
     assert found.is_equal
     assert found.minutes == found.identical_minutes > 0
     assert found.events_from == found.events_to > 100

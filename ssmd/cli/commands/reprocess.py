@@ -52,6 +52,7 @@ async def diff(  # noqa: PLR0913  # a command's options are its parameters
     end: End,
     symbols: Annotated[str, Parameter(help='Which symbols, such as "BTC*".')] = "*",
     sample: Annotated[int, Parameter(help="How many differing events to show of each kind.")] = 5,
+    parallel: Annotated[int, Parameter(help="How many processes share the work.")] = 1,
     env: Env = DEFAULT_ENV,
     where: Where = Where(),  # noqa: B008  # frozen
     output: Output = "table",
@@ -62,7 +63,7 @@ async def diff(  # noqa: PLR0913  # a command's options are its parameters
     """
     from ssmd.cli.reprocessing import Asked, compare
 
-    return await compare(Asked(feed, start, end, env, where), (from_, to), (symbols, sample), output)
+    return await compare(Asked(feed, start, end, env, where), (from_, to), (symbols, sample, parallel), output)
 
 
 @app.command(help_epilogue="", version_flags=[])
