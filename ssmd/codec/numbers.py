@@ -40,7 +40,8 @@ class _PackedLevels(dict[Level, bytes]):
     def __missing__(self, level: Level) -> bytes:
         if len(self) >= _KEPT_LEVELS:
             self.clear()
-        packed = self[level] = _pack_level(*floats(level))
+        price, size = level
+        packed = self[level] = _pack_level(*_FLOATS.decode(f"[{price},{size}]"))
         return packed
 
 

@@ -108,7 +108,8 @@ class Book:
         by_ticks = {self._ticks_of(level): level for level in levels}
         side = BookSide(best)
         side.load({ticks: level for ticks, level in by_ticks.items() if level[1].strip("0.")}, self._token)
-        self._cut(side)
+        if self._depth is not None:
+            side.cut(self._depth)
         return side
 
     def _put_all(self, side: BookSide, levels: Sequence[Level]) -> int:
@@ -131,12 +132,9 @@ class Book:
                 side.tokens[at] = self._token(price, size)
             else:
                 side.insert(at, key, level, self._token(price, size))
-        self._cut(side)
-        return unknown_deletes
-
-    def _cut(self, side: BookSide) -> None:
-        if self._depth is not None and len(side.keys) > self._depth:
+        if self._depth is not None and len(keys) > self._depth:
             side.cut(self._depth)
+        return unknown_deletes
 
     def _ticks_of(self, level: Level) -> int:
         """Return the price as a whole number of its last decimal place; check the size on the way."""

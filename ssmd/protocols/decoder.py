@@ -25,7 +25,6 @@ from ssmd.protocols.base import (
     TradePrint,
     Update,
 )
-from ssmd.protocols.book import Book
 from ssmd.protocols.connection import Connection, ConnectionState, TrackedBook
 from ssmd.protocols.outcome import EMPTY, Counts, Decoded, Desync, Draft, Reject
 from ssmd.protocols.text import shorten
@@ -239,20 +238,24 @@ class FeedDecoder:
         if tracked is None:
             self._no_book(draft, change.name)
             return
-        self._count(tracked.symbol)
+        counts, messages = self.counts, self.counts.messages
+        messages[tracked.symbol] = messages.get(tracked.symbol, 0) + 1
         book = draft.connection.begin_book(tracked) if change.snapshot else tracked.book
         if book is None:
-            self.counts.unawaited_changes += 1
+            counts.unawaited_changes += 1
             return
         try:
-            self.counts.unknown_deletes += book.apply(change)
+            counts.unknown_deletes += book.apply(change)
         except BadFrame as bad:
             draft.rejects.append(self._reject(draft.record, bad.reason, bad.detail))
             self._distrust(draft, tracked, bad.reason)
             return
-        if change.checksum is not None and not self._verified(book, change.checksum):
-            self._distrust(draft, tracked, "checksum")
-            return
+        if change.checksum is not None:
+            if self._exchange.checksum(book.asks.tokens, book.bids.tokens) != change.checksum:
+                counts.checksums_failed += 1
+                self._distrust(draft, tracked, "checksum")
+                return
+            counts.checksums_verified += 1
         recv_ns = draft.record.recv_ns
         tracked.trusted_ns = recv_ns
         tracked.timestamp_ns = recv_ns if change.timestamp_ns is None else change.timestamp_ns
@@ -262,13 +265,6 @@ class FeedDecoder:
     def _count(self, symbol: str) -> None:
         messages = self.counts.messages
         messages[symbol] = messages.get(symbol, 0) + 1
-
-    def _verified(self, book: Book, checksum: int) -> bool:
-        if self._exchange.checksum(book.asks.tokens, book.bids.tokens) == checksum:
-            self.counts.checksums_verified += 1
-            return True
-        self.counts.checksums_failed += 1
-        return False
 
     def _publish(self, draft: Draft, tracked: TrackedBook) -> None:
         """Append the book with the identity and receive time of the frame at hand."""

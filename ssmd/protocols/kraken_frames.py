@@ -164,21 +164,15 @@ def _names(data: Raw) -> Sequence[str]:
 
 def _book_change(entry: _BookEntry, snapshot: bool) -> BookChange:
     """Hand the levels on as they are written; the book judges whether they are levels."""
-    return BookChange(
-        entry.symbol,
-        snapshot,
-        _levels(entry.bids) if entry.bids else (),
-        _levels(entry.asks) if entry.asks else (),
-        entry.checksum,
-        None if entry.timestamp is None else rfc3339_ns(entry.timestamp),
-    )
-
-
-def _levels(levels: list[_Level]) -> list[tuple[str, str]]:
-    if len(levels) == 1:  # most updates change one level, and a comprehension is a call more
-        level = levels[0]
-        return [(str(level.price, "utf-8"), str(level.qty, "utf-8"))]
-    return [(str(level.price, "utf-8"), str(level.qty, "utf-8")) for level in levels]
+    bids: list[tuple[str, str]] = []
+    asks: list[tuple[str, str]] = []
+    for level in entry.bids:  # most updates have one level: two comprehensions would be two calls, 0.2 µs
+        bids.append((str(level.price, "utf-8"), str(level.qty, "utf-8")))  # noqa: PERF401
+    for level in entry.asks:
+        asks.append((str(level.price, "utf-8"), str(level.qty, "utf-8")))  # noqa: PERF401
+    timestamp = entry.timestamp
+    time_ns = None if timestamp is None else rfc3339_ns(timestamp)
+    return BookChange(entry.symbol, snapshot, bids, asks, entry.checksum, time_ns)
 
 
 def _top_of_book(entry: _TickerEntry) -> TopOfBook:

@@ -53,8 +53,8 @@ def test_recorded_ticker_and_trade_keep_nanoseconds_and_zeros(shared_data):
 def test_a_book_frame_may_hold_several_books():
     other = ENTRY.replace("BTC", "ETH")
     assert parse(frame("book", "update", ENTRY, other)) == [
-        BookChange("BTC/USD", False, [("100.0", "0.00100000")], (), 5, None),
-        BookChange("ETH/USD", False, [("100.0", "0.00100000")], (), 5, None),
+        BookChange("BTC/USD", False, [("100.0", "0.00100000")], [], 5, None),
+        BookChange("ETH/USD", False, [("100.0", "0.00100000")], [], 5, None),
     ]
 
 
