@@ -19,7 +19,7 @@ from ssmd.errors import ConfigError
 from ssmd.reprocess.day_diff import Wanted
 from ssmd.reprocess.diff import Comparison, compare_versions
 from ssmd.reprocess.finish import Summary
-from ssmd.reprocess.processes import OpenStore, WorkerLost
+from ssmd.reprocess.processes import OpenStore, WorkerLost, settle
 from ssmd.reprocess.report import MAX_PROBLEMS
 from ssmd.reprocess.run import Job, reprocess
 from ssmd.trees.storage import open_store
@@ -120,6 +120,7 @@ async def rebuild(asked: Asked, what: tuple[str, int, bool], output: Format) -> 
     _check_parallel(parallel)
     start_ns, end_ns = asked.span()
     job = Job(asked.feed, version, start_ns, end_ns, parallel, is_dry)
+    settle()
     began_s = time.monotonic()
     with progress(f"reprocess {asked.feed} {version}") as bar:
         summary = await stoppable(bar, partial(reprocess, job, asked.opener(), bar))
@@ -193,6 +194,7 @@ async def compare(asked: Asked, versions: tuple[str, str], how: tuple[str, int, 
     symbols, sample, parallel = how
     _check_parallel(parallel)
     wanted = Wanted(asked.feed, *versions, *asked.span(), symbols, sample)
+    settle()
     with progress(f"diff {asked.feed} {versions[0]} {versions[1]}") as bar:
         found = await _unless_stopped(wanted, asked.opener(), parallel, bar)
     if found is None:

