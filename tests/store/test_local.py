@@ -37,7 +37,10 @@ async def test_a_link_that_leads_out_of_the_root_is_not_followed(tmp_path):
     (tmp_path / "secret" / "file").write_bytes(b"secret")
     store = local_store(tmp_path / "root")
     (tmp_path / "root" / "raw").symlink_to(tmp_path / "secret")
+    (tmp_path / "root" / "own").mkdir()
+    (tmp_path / "root" / "own" / "file").symlink_to(tmp_path / "secret" / "file")
     for call in (
+        lambda: store.read("own/file"),
         lambda: store.read("raw/file"),
         lambda: store.create("raw/new", b"x"),
         lambda: store.delete("raw/file"),
