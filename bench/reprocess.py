@@ -1,8 +1,11 @@
-"""What a reprocess and a diff cost: `make bench ARGS=reprocess`.
+"""What a reprocess and a diff cost, and what that makes for a day and a month: `make bench ARGS=reprocess`.
 
-The frames are the simulated exchange's (five symbols, books of depth 10), stamped as a minute of them comes, with jitter. With SSMD_BENCH_RECORDING=FILE… (JSON lines, Kraken
-WebSocket v2) recorded streams are compressed and decoded as well. A wrong checksum ends the run: a fast wrong answer
-scores zero.
+The frames are the simulated exchange's (five symbols, books of depth 10), stamped as a minute of them comes, with
+jitter. With SSMD_BENCH_RECORDING=FILE… (JSON lines, Kraken WebSocket v2) recorded streams are compressed as well. A
+wrong checksum ends the run: a fast wrong answer scores zero.
+
+Every figure is CPU time (user + system) of all processes that took part. Other work on the machine makes that larger
+too, since neighbours share caches and cores; so the best of some runs counts, and the load is printed.
 """
 
 import gzip
@@ -11,42 +14,48 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 import msgspec
 import trio
 import zstandard
 
+from bench.day import Amount, Disturbance, Run, extrapolated
 from bench.stages import NAMES, child, config, show
 from ssmd.actors.transport import WebSocketTransport
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.codec import blocks, marketdata, raw
 from ssmd.codec.packing import Item, pack
-from ssmd.model import Event
 from ssmd.protocols import exchange
 from ssmd.protocols.decoder import FeedDecoder
 from ssmd.protocols.manifest import Manifest
 from ssmd.protocols.subscriptions import Subscriptions
-from ssmd.records import Configured, Connected, FeedConfig, SymbolSpec
-from ssmd.reprocess.diff import Wanted, compare_versions
+from ssmd.records import Configured, Connected, FeedConfig, FrameLine, Predecessor, SymbolSpec
+from ssmd.reprocess.day_diff import Wanted
+from ssmd.reprocess.diff import Comparison, compare_versions
+from ssmd.reprocess.minute import LINES_TOGETHER
+from ssmd.reprocess.processes import settle
 from ssmd.reprocess.run import Job, reprocess
 from ssmd.store.keys import RawKey
 from ssmd.store.objects import local_store
 from ssmd.trees import wait_for_run_file
 
+R = TypeVar("R")
+
 FEED = "kraken"
 START_NS = 1_764_547_200 * 10**9
-MINUTES = 50
+MINUTES = 40
 FRAMES_PER_MINUTE = 8_700
 """As many for one object as in a minute of 50 symbols with 87,000 frames."""
-DAY_GB = 5.0
-DAY_SYMBOLS = 50
 RECONNECT_EVERY = 10
 """Minutes. A chunk warms up from the last reconnect; with none in a day, a second worker reads all that the first reads."""
+ROUNDS = 3
+disturbance = Disturbance()
 
 
 def cpu_s(who: int = resource.RUSAGE_SELF) -> float:
@@ -91,12 +100,14 @@ def raw_minutes(streams: Sequence[Sequence[str]], settings: FeedConfig, per_minu
         last_ns = max(last_ns, START_NS + minute * NS_PER_MINUTE + place * step_ns + jitter.randrange(step_ns))
         return last_ns
 
+    before = None
     for number, frames in enumerate(streams, 1):
         conn = f"bench-0-{number}"
-        lines.append(raw.encode_note(at_ns(), conn, 0, Connected("ws://bench")))
+        lines.append(raw.encode_note(at_ns(), conn, 0, Connected("ws://bench", before)))
         lines.append(raw.encode_note(at_ns(), conn, 1, Configured(settings)))
         for seq, frame in enumerate(frames, 2):
             lines.append(raw.encode_frame(at_ns(), conn, seq, frame))
+            before = Predecessor(conn, seq, last_ns)
             place += 1
             if place == per_minute:
                 yield b"".join(lines)
@@ -133,21 +144,31 @@ def stages(content: bytes) -> None:
     count = content.count(b"\n")
     _timed("read: decompress", "frame", count, lambda: [0 for _ in blocks.iter_decompress(body, 1 << 32)])
     lines = content.split(b"\n")[:-1]
-    _timed("read: line to record", "frame", count, lambda: [0 for line in lines if raw.read_line(line)])
-    records = [raw.read_line(line) for line in lines]
     decoder = FeedDecoder(FEED, exchange(FEED))
-    events: list[Event] = []
-    began = cpu_s()
-    for record in records:
-        events.extend(decoder.feed(record).events)
-    show("decode, apply, verify", "frame", cpu_s() - began, count)
+    reader = raw.LineReader(decoder.frame_type)
+    _timed("read: lines with their frames", "frame", count, lambda: [0 for at in blocks_of(lines) if reader.read(at)])
+    used_s = 0.0
+    for some in blocks_of(lines):
+        found = reader.read(some)
+        began = cpu_s()
+        for each in found:
+            decoder.feed_line(each) if isinstance(each, FrameLine) else decoder.feed(each)
+        used_s += cpu_s() - began
+    show("apply, verify", "frame", used_s, count)
     counts = decoder.counts
     if counts.checksums_failed or counts.rejected:
         raise SystemExit(f"wrong answers: {counts}")
+    again = FeedDecoder(FEED, exchange(FEED))
+    events = [event for line in lines for event in again.feed(raw.read_line(line)).events]
     print(f"{'':<34}{counts.checksums_verified:,} checksums verified, {len(events):,} events")
     _timed("encode", "event", len(events), lambda: [0 for event in events if marketdata.encode(event)])
     items = [Item(e.recv_ns, e.conn, e.seq, e.n, marketdata.encode(e)) for e in events]
     _timed("pack: order and compress", "event", len(events), lambda: pack(sorted(items)))
+
+
+def blocks_of(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Give as many lines at a time as a reprocess takes."""
+    return (lines[at : at + LINES_TOGETHER] for at in range(0, len(lines), LINES_TOGETHER))
 
 
 def _timed(stage: str, what: str, count: int, work: Callable[[], object]) -> None:
@@ -167,72 +188,94 @@ class WithBug(FeedDecoder):
         super()._trade(draft, msgspec.structs.replace(print_, side=other))
 
 
-class Run(msgspec.Struct):
-    """What one run took. cpu_s: of all its processes together."""
-
-    frames: int
-    took_s: float
-    cpu_s: float
-
-
-def one_run(folder: Path, job: Job, raw_bytes: int) -> Run:
-    """Run it in an event loop of its own, so that its workers have ended and are counted, and print what it took."""
+def timed(work: Callable[[], Awaitable[R]]) -> tuple[R, float, float]:
+    """Run it in an event loop of its own, so that its workers have ended and are counted."""
+    disturbance.look()
     began_s, before = time.monotonic(), cpu_s() + cpu_s(resource.RUSAGE_CHILDREN)
+    result = trio.run(work)
+    return result, time.monotonic() - began_s, cpu_s() + cpu_s(resource.RUSAGE_CHILDREN) - before
+
+
+def rebuilt(folder: Path, job: Job, amount: Amount) -> Run:
+    """Reprocess and print what it took."""
     more = {} if job.parallel > 1 else {"versions": {"v1": FeedDecoder, "v2": WithBug}}
-    summary = trio.run(partial(reprocess, job, partial(local_store, folder), **more))
-    run = Run(summary.figures.frames, time.monotonic() - began_s, cpu_s() + cpu_s(resource.RUSAGE_CHILDREN) - before)
+    summary, took_s, used_s = timed(partial(reprocess, job, partial(local_store, folder), **more))
     if not summary.is_well or summary.figures.checksums_failed:
         raise SystemExit(f"wrong: {summary.problems[:3]}")
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    run = Run(summary.figures.frames, took_s, used_s)
+    plain, stored = (each / used_s * 3600 / 1e9 for each in (amount.plain_bytes, amount.stored_bytes))
     print(
-        f"reprocess {job.version} parallel={job.parallel}: {run.frames:,} frames, {summary.events:,} events, "
-        f"{summary.objects:,} objects in {run.took_s:.2f} s: {run.frames / run.took_s:,.0f} frames/s; "
-        f"CPU {run.cpu_s / run.frames * 1e6:.2f} µs/frame = {run.frames / run.cpu_s:,.0f} frames/s and "
-        f"{raw_bytes / run.cpu_s * 3600 / 1e9:.1f} GB raw (compressed)/h per core; "
-        f"peak {peak_mb:.0f} MB here; digest {summary.objects_sha256[:12]}",
+        f"reprocess {job.version} parallel={job.parallel}: {run.count:,} frames, {summary.events:,} events, "
+        f"{summary.objects:,} objects, {summary.figures.checksums_verified:,} checksums verified, 0 failed\n"
+        f"    {run.count / took_s:,.0f} frames/s  CPU {used_s / run.count * 1e6:.2f} µs/frame  per core: "
+        f"{run.count / used_s:,.0f} frames/s, {plain:.0f} GB/h raw uncompressed, {stored:.1f} GB/h raw stored  "
+        f"digest {summary.objects_sha256[:12]}",
         flush=True,
     )
     return run
 
 
+def compared(folder: Path, versions: tuple[str, str], end_ns: int, parallel: int) -> tuple[Comparison, Run]:
+    """Compare two versions and print what it took."""
+    wanted = Wanted(FEED, *versions, START_NS, end_ns)
+    found, took_s, used_s = timed(partial(compare_versions, partial(local_store, folder), wanted, None, parallel))
+    run = Run(found.events_from, took_s, used_s)
+    print(
+        f"diff {' '.join(versions)} parallel={parallel}: {found.events_from:,} events, {found.changed:,} changed, "
+        f"{found.identical_minutes} of {found.minutes} objects equal\n"
+        f"    {run.count / took_s:,.0f} events/s  CPU {used_s / run.count * 1e6:.2f} µs/event",
+        flush=True,
+    )
+    return found, run
+
+
+def best(runs: Sequence[Run]) -> Run:
+    return min(runs, key=lambda run: run.cpu_s)
+
+
+def scaling(what: str, one: Run, two: Run, start: Run) -> None:
+    """Print what a second process gains; a long run pays for the start of its workers once only."""
+    began = f"start of two workers {start.took_s:.2f} s, {start.cpu_s:.2f} s of CPU"
+    print(f"{what}, two processes: {one.took_s / two.took_s:.2f} times as fast as one; {began}; ", end="")
+    if two.took_s < 2 * start.took_s:
+        print("too short a run to tell more")
+    else:
+        rest_s, rest_cpu_s = two.took_s - start.took_s, two.cpu_s - start.cpu_s
+        print(f"without it {one.took_s / rest_s:.2f} times for {rest_cpu_s / one.cpu_s:.2f} times the CPU")
+
+
 def whole(minutes: Sequence[bytes]) -> None:
     end_ns = START_NS + len(minutes) * NS_PER_MINUTE
     lines, plain = sum(content.count(b"\n") for content in minutes), sum(map(len, minutes))
+    ones = []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as name:
+            amount = Amount(lines, plain, trio.run(store_raw, Path(name), minutes))
+            ones.append(rebuilt(Path(name), Job(FEED, "v1", START_NS, end_ns), amount))
     with tempfile.TemporaryDirectory() as name:
-        stored = trio.run(store_raw, Path(name), minutes)
-        print(
-            f"raw: {len(minutes)} minutes, {lines:,} lines, {plain / lines:.0f} bytes/line, {plain / stored:.2f} times smaller"
-        )
-        one = one_run(Path(name), Job(FEED, "v1", START_NS, end_ns), stored)
-        one_run(Path(name), Job(FEED, "v2", START_NS, end_ns), stored)
-        trio.run(diffs, Path(name), end_ns)
-    with tempfile.TemporaryDirectory() as name:
-        trio.run(store_raw, Path(name), minutes)
-        two = one_run(Path(name), Job(FEED, "v1", START_NS, end_ns, parallel=2), stored)
-    print(
-        f"two processes: {one.took_s / two.took_s:.2f} times as fast as one for {two.cpu_s / one.cpu_s:.2f} times the CPU "
-        f"(start and warm-up included); load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+        folder = Path(name)
+        trio.run(store_raw, folder, minutes)
+        two = rebuilt(folder, Job(FEED, "v1", START_NS, end_ns, parallel=2), amount)
+        rebuilt(folder, Job(FEED, "v2", START_NS, end_ns), amount)
+        same, other = ([compared(folder, ("v1", to), end_ns, n) for n in (1, 1, 2)] for to in ("v1", "v2"))
+        start = compared(folder, ("v1", "v1"), START_NS + NS_PER_MINUTE, 2)[1]  # next to nothing to do
+    for found in (same, other):
+        if len({msgspec.json.encode(report) for report, _ in found}) != 1:
+            raise SystemExit("the report depends on the number of processes")
+    print(f"{disturbance.text()}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    scaling("reprocess", best(ones), two, start)
+    for what, found in (("diff of equal versions", same), ("diff of changed versions", other)):
+        scaling(what, best([run for _, run in found[:2]]), found[2][1], start)
+    events = same[0][0].events_from / best(ones).count
+    extrapolated(
+        amount,
+        best(ones),
+        [
+            ("all objects equal", best([r for _, r in same[:2]])),
+            (f"{other[0][0].changed / other[0][0].events_from:.0%} of events changed", best([r for _, r in other[:2]])),
+        ],
+        events,
     )
-    frames = DAY_GB * 1e9 / (stored / lines)
-    cpu = frames * one.cpu_s / one.frames
-    print(
-        f"{DAY_SYMBOLS}-symbol day ({DAY_GB:g} GB compressed at {stored / lines:.0f} bytes/frame = {frames / 1e6:.0f} million "
-        f"frames, {frames / 86400:,.0f}/s): {cpu / 60:.1f} minutes of CPU, {cpu / 120:.1f} minutes on 2 cores that are free, "
-        f"a month {cpu * 30 / 7200:.1f} h"
-    )
-
-
-async def diffs(folder: Path, end_ns: int) -> None:
-    store = local_store(folder)
-    for one, two in (("v1", "v1"), ("v1", "v2")):
-        began = cpu_s()
-        found = await compare_versions(store, Wanted(FEED, one, two, START_NS, end_ns))
-        used_s = cpu_s() - began
-        print(
-            f"diff {one} {two}: {found.events_from:,} events, {found.changed:,} changed, {found.identical_minutes} of "
-            f"{found.minutes} objects equal: {used_s:.2f} s of CPU, {found.events_from / used_s:,.0f} events/s",
-            flush=True,
-        )
 
 
 # compression -------------------------------------------------------------------------------------------------
@@ -293,6 +336,7 @@ async def generate() -> list[list[str]]:
 
 
 def run() -> None:
+    settle()  # as the command does
     minutes = list(raw_minutes(trio.run(generate), config(), FRAMES_PER_MINUTE))
     stages(b"".join(minutes[:RECONNECT_EVERY]))
     whole(minutes)
