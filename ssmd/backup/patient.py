@@ -23,8 +23,8 @@ class PatientStore:
     async def create(self, key: str, body: bytes) -> bool:
         return await _patiently(lambda: self._store.create(key, body))
 
-    async def read(self, key: str) -> bytes | None:
-        return await _patiently(lambda: self._store.read(key))
+    async def read(self, key: str, size_bytes: int | None = None) -> bytes | None:
+        return await _patiently(lambda: self._store.read(key, size_bytes))
 
     async def head(self, key: str) -> ObjectMeta | None:
         return await _patiently(lambda: self._store.head(key))

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -128,7 +129,7 @@ def _packages() -> list[str]:
 
 
 def _name(requirement: str) -> str:
-    return requirement.split(";", maxsplit=1)[0].split(">", maxsplit=1)[0].split("=", maxsplit=1)[0].strip()
+    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
 
 
 def _version(name: str) -> str | None:

@@ -11,8 +11,8 @@ from msgspec import Struct
 from ssmd import settings
 from ssmd.cli.options import Format, Where
 from ssmd.cli.output import say, show_record, show_rows
-from ssmd.cli.progress import progress
-from ssmd.cli.stopping import stoppable
+from ssmd.cli.progress import Progress, progress
+from ssmd.cli.stopping import stoppable, unless_stopped
 from ssmd.clock import NS_PER_MINUTE, minute_of, now_ns
 from ssmd.environment import load as environment
 from ssmd.errors import ConfigError
@@ -196,7 +196,7 @@ async def compare(asked: Asked, versions: tuple[str, str], how: tuple[str, int, 
     wanted = Wanted(asked.feed, *versions, *asked.span(), symbols, sample)
     settle()
     with progress(f"diff {asked.feed} {versions[0]} {versions[1]}") as bar:
-        found = await _unless_stopped(wanted, asked.opener(), parallel, bar)
+        found = await _whole_or_nothing(wanted, asked.opener(), parallel, bar)
     if found is None:
         say("stopped: of a comparison that is not whole nothing is told")
         return 128 + bar.stopped_by
@@ -207,24 +207,14 @@ async def compare(asked: Asked, versions: tuple[str, str], how: tuple[str, int, 
     return 0 if found.is_equal else 1
 
 
-async def _unless_stopped(wanted: Wanted, open_store: OpenStore, parallel: int, bar: Progress) -> Comparison | None:
+async def _whole_or_nothing(wanted: Wanted, open_store: OpenStore, parallel: int, bar: Progress) -> Comparison | None:
     """Compare; None once a signal has come. Nothing is written, so nothing has to be finished first."""
-    found: Comparison | None = None
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_at, signals, bar, nursery.cancel_scope)
-                found = await compare_versions(open_store, wanted, bar, parallel)
-                nursery.cancel_scope.cancel()
-        except* WorkerLost:
-            if not bar.stopped_by:  # a terminal sends Ctrl-C to a worker that is just starting, too
-                raise
-    return found
-
-
-async def _cancel_at(signals: AsyncIterator[int], bar: Progress, scope: trio.CancelScope) -> None:
-    bar.stopped_by = await anext(signals)
-    scope.cancel()
+    try:
+        return await unless_stopped(bar, partial(compare_versions, open_store, wanted, bar, parallel))
+    except* WorkerLost:
+        if not bar.stopped_by:  # a terminal sends Ctrl-C to a worker that is just starting, too
+            raise
+    return None
 
 
 def _print_comparison(found: Comparison) -> None:

@@ -18,8 +18,8 @@ class PrefixedStore:
     async def create(self, key: str, body: bytes) -> bool:
         return await self._store.create(self._prefix + key, body)
 
-    async def read(self, key: str) -> bytes | None:
-        return await self._store.read(self._prefix + key)
+    async def read(self, key: str, size_bytes: int | None = None) -> bytes | None:
+        return await self._store.read(self._prefix + key, size_bytes)
 
     async def head(self, key: str) -> ObjectMeta | None:
         found = await self._store.head(self._prefix + key)

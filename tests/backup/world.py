@@ -25,9 +25,9 @@ class CountingStore(MemoryStore):
         self.creates: list[str] = []
         self.creates_left = 1 << 30
 
-    async def read(self, key: str) -> bytes | None:
+    async def read(self, key: str, size_bytes: int | None = None) -> bytes | None:
         self.reads.append(key)
-        return await super().read(key)
+        return await super().read(key, size_bytes)
 
     async def create(self, key: str, body: bytes) -> bool:
         if self.creates_left == 0:

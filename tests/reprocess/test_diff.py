@@ -183,7 +183,7 @@ async def test_a_signal_ends_it_at_once_and_leaves_no_process(tmp_path, number):
     found: list[object] = []
 
     async def compare() -> None:
-        found.append(await reprocessing._unless_stopped(SPAN, open_store, 2, bar))
+        found.append(await reprocessing._whole_or_nothing(SPAN, open_store, 2, bar))
 
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
