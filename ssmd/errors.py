@@ -7,6 +7,7 @@ SsmdError
 │   │   └── StoreRefused   it answers and says no: a person must act (also a ConfigError); capture goes on
 │   ├── ExchangeDown       the exchange is away, silent or closed the connection
 │   ├── DiskFull           the journal's volume has no room
+│   ├── DatabaseDown       the gateway's database is locked, damaged, missing or full: let nobody new in
 │   ├── Outrun             what was to be read was deleted meanwhile: begin behind it, say what is missing
 │   └── CandidateDown      the process of a candidate normalizer ended: nobody else is concerned
 ├── BadFrame               one frame cannot be understood: count it, keep it raw, go on
@@ -47,6 +48,10 @@ class ExchangeDown(Outage):
 
 class DiskFull(Outage):
     """The journal's volume has no room or refuses writes."""
+
+
+class DatabaseDown(Outage):
+    """The gateway's database is locked, damaged, missing or full. What it would have said is not guessed: fail closed."""
 
 
 class Outrun(Outage):

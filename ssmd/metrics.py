@@ -69,6 +69,11 @@ ARCHIVER_BYTES_WRITTEN: Final = _counter(
 )
 ARCHIVER_LAG: Final = _gauge("ssmd_archiver_lag_seconds", "Age of the oldest message that is not archived yet.")
 
+CLIENTS_CONNECTED: Final = _gauge("ssmd_gateway_clients_connected", "Live connections, by type of client.", ("type",))
+MESSAGES_DELIVERED: Final = _counter(
+    "ssmd_gateway_messages_delivered_total", "Messages and rows handed to a client.", ("client",)
+)
+
 # Connector ---------------------------------------------------------------------------------------------------
 
 FRAMES_RECEIVED: Final = _counter("ssmd_connector_frames_received_total", "Frames kept in the journal.", ("feed",))
@@ -131,6 +136,12 @@ RETENTION_DELETED_BYTES: Final = _counter(
 )
 RETENTION_HELD: Final = _gauge("ssmd_retention_held_objects", "Objects past their age that a hold keeps, last sweep.")
 RETENTION_SWEPT: Final = _gauge("ssmd_retention_last_sweep_timestamp_seconds", "When the last whole sweep ended.")
+
+# Gateway -----------------------------------------------------------------------------------------------------
+
+KEYS_REFUSED: Final = _counter("ssmd_gateway_keys_refused_total", "API keys that did not count, and tries too many.")
+DATABASE_UP: Final = _gauge("ssmd_gateway_database_up", "1 while the database of clients answers; 0: nobody new gets in.")
+USAGE_UNWRITTEN: Final = _gauge("ssmd_gateway_usage_unwritten_rows", "Usage counters that are not in the database yet.")
 
 # Every role --------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ VENUES: Final = ("kraken", "coinbase", "binance")
 
 LAYER_0: Final = ("model", "records", "errors", "clock", "metrics", "log", "settings")
 LAYER_1: Final = ("protocols", "codec", "store.keys", "environment", "supervisor", "blocking")
+GATEWAY_VALUES: Final = ("gateway.access", "gateway.clients", "gateway.reconcile")
 SEAMS: Final = ("bus.base", "store.base", "journal")
 
 NO_IO: Final = ("trio", "os", "pathlib", "io", "socket", "ssl", "subprocess", "shutil", "tempfile", "asyncio")
@@ -56,7 +57,8 @@ LAYERS: Final = {
     "journal": Layer((*LAYER_0, *LAYER_1)),
     "bus": Layer((*LAYER_0, *LAYER_1)),
     "store": Layer((*LAYER_0, *LAYER_1)),
-    "gateway.database": Layer((*LAYER_0, *LAYER_1)),
+    **dict.fromkeys(GATEWAY_VALUES, Layer((*LAYER_0, *GATEWAY_VALUES), never=NO_SOCKETS)),
+    "gateway.database": Layer((*LAYER_0, *LAYER_1, *GATEWAY_VALUES)),
     "actors": Layer((*LAYER_0, *LAYER_1, *SEAMS)),
     "gateway": Layer((*LAYER_0, *LAYER_1, *SEAMS)),
     "reprocess": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys"), venues=True),

@@ -55,7 +55,10 @@ class Limits(Struct, frozen=True):
 
 
 class Principal(Struct, frozen=True):
-    """A client as it is now. revision rises at each change of it, so that a session can tell whether it has seen one."""
+    """A client as it is now. revision rises at each change of it, so that a session can tell whether it has seen one.
+
+    key_id: the public part of the key that it came with.
+    """
 
     client_id: str
     type: ClientType
@@ -64,6 +67,7 @@ class Principal(Struct, frozen=True):
     name: str = ""
     revision: int = 0
     is_admin: bool = False
+    key_id: str = ""
 
     def may_read(self, series: Series, at_ns: int) -> bool:
         return any(grant.covers(series, at_ns) for grant in self.grants)

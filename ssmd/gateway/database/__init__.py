@@ -1,0 +1,12 @@
+"""The gateway's SQLite file: nothing else knows SQL.
+
+connection   one writer, readers beside it, and what damage or absence looks like
+migrations   the tables, version by version
+policy       clients, keys, entitlements, marks
+usage        sessions and counters: what audits ask for
+changes      what administrators did, chained by hashes
+"""
+
+from ssmd.gateway.database.connection import Database, open_database
+
+__all__ = ["Database", "open_database"]
