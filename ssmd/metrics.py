@@ -140,7 +140,9 @@ RETENTION_SWEPT: Final = _gauge("ssmd_retention_last_sweep_timestamp_seconds", "
 # Gateway -----------------------------------------------------------------------------------------------------
 
 KEYS_REFUSED: Final = _counter("ssmd_gateway_keys_refused_total", "API keys that did not count, and tries too many.")
-DATABASE_UP: Final = _gauge("ssmd_gateway_database_up", "1 while the database of clients answers; 0: nobody new gets in.")
+DATABASE_UP: Final = _gauge(
+    "ssmd_gateway_database_up", "1 while the database of clients answers; 0: nobody new gets in."
+)
 USAGE_UNWRITTEN: Final = _gauge("ssmd_gateway_usage_unwritten_rows", "Usage counters that are not in the database yet.")
 
 # Every role --------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def load(connection: Transaction) -> Policy:
         grants.setdefault(client_id, []).append(grant)
     clients = tuple(_clients(connection, grants))
     known = {client.client_id for client in clients}
-    keys = (KeyRecord(*row) for row in connection.execute(f"{_KEY} ORDER BY created_ns, key_id"))
+    keys = (KeyRecord(*row) for row in connection.execute(f"{_KEY} ORDER BY rowid"))
     marks = connection.execute("SELECT client_id, feed, revoked_ns FROM revocation ORDER BY client_id, feed")
     return Policy(clients, tuple(key for key in keys if key.client_id in known), tuple(Mark(*row) for row in marks))
 

@@ -28,7 +28,8 @@ Moment = Annotated[
 ]
 Seconds = Annotated[float, Meta(ge=0, le=3_660 * 86_400)]
 
-CLIENT_ID: Final = msgspec.json.Decoder(ClientId)
+MAX_NS: Final = 1 << 63
+"""What a column of SQLite can hold."""
 
 
 class GrantBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,15 +113,16 @@ def checked_id(text: str) -> str:
 
 
 def moment_ns(text: str) -> int:
-    """Return a date or time as nanoseconds. Raises Problem invalid_parameter."""
+    """Return a date or time as nanoseconds; without an offset it is UTC. Raises Problem invalid_parameter."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise invalid(
-            ParameterError("expires_at", text, "a date, or a date and time such as 2027-01-31T12:00Z")
-        ) from error
-    at = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return round(at.timestamp()) * NS_PER_S
+        at_s = int((moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp())
+    except (ValueError, OverflowError):
+        at_s = -1
+    if not 0 <= at_s * NS_PER_S < MAX_NS:
+        allowed = "a date, or a date and time such as 2027-01-31T12:00Z, from 1970 to 2262"
+        raise invalid(ParameterError("expires_at", text, allowed))
+    return at_s * NS_PER_S
 
 
 # answers -----------------------------------------------------------------------------------------------------
