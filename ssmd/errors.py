@@ -8,11 +8,13 @@ SsmdError
 │   ├── ExchangeDown       the exchange is away, silent or closed the connection
 │   ├── DiskFull           the journal's volume has no room
 │   ├── DatabaseDown       the gateway's database is locked, damaged, missing or full: let nobody new in
+│   ├── GatewayDown        the gateway is away, or cannot answer now
 │   ├── Outrun             what was to be read was deleted meanwhile: begin behind it, say what is missing
 │   └── CandidateDown      the process of a candidate normalizer ended: nobody else is concerned
 ├── BadFrame               one frame cannot be understood: count it, keep it raw, go on
 ├── BadRecord              one stored raw line or message cannot be read: count it, go on
 ├── ConfigError            what the user wrote is wrong: say what, where and what is allowed
+├── NotAllowed             no key, a key that does not count, or one that may not do this
 ├── Conflict               someone else changed it first: show the difference, let the user decide
 ├── AlreadyStored          a write-once object exists with other content
 ├── RestartIntensityExceeded   a child kept crashing: its supervisor gives up and climbs
@@ -54,6 +56,10 @@ class DatabaseDown(Outage):
     """The gateway's database is locked, damaged, missing or full. What it would have said is not guessed: fail closed."""
 
 
+class GatewayDown(Outage):
+    """The gateway is away, or says that it cannot answer now."""
+
+
 class Outrun(Outage):
     """The journal did not wait for this reader: what it was about to read is deleted."""
 
@@ -84,6 +90,10 @@ class StoreRefused(StoreDown, ConfigError):
 
     A command ends with it. For a role it is an outage: keys are changed while data come in, and the journal waits.
     """
+
+
+class NotAllowed(SsmdError):
+    """There is no key, or one that does not count or may not do this; the message says where one is."""
 
 
 class Conflict(SsmdError):

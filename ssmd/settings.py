@@ -70,7 +70,13 @@ class BackupSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return f"BackupSettings(endpoint={without_passwords(self.endpoint)!r}, region={self.region!r}, …)"
 
 
+ADMIN_KEY_FILE: Final = "gateway-admin.key"
+"""Beside the gateway's database: who runs the gateway may administrate it."""
+
+
 class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """database: the SQLite file of clients and usage; empty means <data-dir>/gateway.db."""
+
     listen: str = "127.0.0.1:8080"
     database: str = ""
 
@@ -140,6 +146,11 @@ def backup_server(settings: Settings) -> StorageSettings:
         own.access_key_id or other.access_key_id,
         own.secret_access_key or other.secret_access_key,
     )
+
+
+def gateway_database(settings: Settings, data_dir: Path) -> Path:
+    """Return where the gateway keeps its clients; its administrator's key lies beside it, as ADMIN_KEY_FILE."""
+    return Path(settings.gateway.database) if settings.gateway.database else data_dir / "gateway.db"
 
 
 def parse_size(text: str, key: str) -> int:

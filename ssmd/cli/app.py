@@ -18,11 +18,19 @@ from ssmd.cli.commands.up import up
 from ssmd.cli.commands.verify import verify
 from ssmd.cli.output import help_console
 from ssmd.cli.process import EXIT_INTERRUPTED
-from ssmd.errors import ConfigError, Conflict, Outage, RestartIntensityExceeded, SsmdError
+from ssmd.errors import ConfigError, Conflict, NotAllowed, Outage, RestartIntensityExceeded, SsmdError
 from ssmd.settings import without_passwords
 
 EXIT_USAGE: Final = 2
-_CODES: Final = {ConfigError: EXIT_USAGE, Outage: 5, Conflict: 1, RestartIntensityExceeded: 70, SsmdError: 1}
+EXIT_NOT_ALLOWED: Final = 4
+_CODES: Final = {
+    ConfigError: EXIT_USAGE,
+    NotAllowed: EXIT_NOT_ALLOWED,
+    Outage: 5,
+    Conflict: 1,
+    RestartIntensityExceeded: 70,
+    SsmdError: 1,
+}
 _EXPECTED: Final = (*_CODES, OSError)
 
 

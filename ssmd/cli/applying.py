@@ -13,12 +13,14 @@ from ssmd.cli import git
 from ssmd.cli.changing import editable, live_or_none
 from ssmd.cli.environments import SCHEMA_FILE
 from ssmd.cli.files import locked
+from ssmd.cli.gateway import GatewayLink
 from ssmd.cli.last_seen import last_seen
 from ssmd.cli.live_change import FeedChange, feed_changes, plan, put_live, standing, wait_for
-from ssmd.cli.options import Going, parse_duration_s
+from ssmd.cli.options import Going, Reach, parse_duration_s
 from ssmd.cli.output import say
 from ssmd.cli.overlay import Overlay, overlay
 from ssmd.cli.problems import show
+from ssmd.cli.reconciling import change_lines, gateway_or_none, reconcile, refusal_lines
 from ssmd.environment.load import Inspection, inspect, read
 from ssmd.environment.spec import Environment
 from ssmd.errors import ConfigError
@@ -37,7 +39,7 @@ class ApplyRequest(Struct, frozen=True):
     overwrite: bool
 
 
-async def apply_environment(asked: ApplyRequest, going: Going) -> int:
+async def apply_environment(asked: ApplyRequest, going: Going, reach: Reach) -> int:
     path = editable(asked.env)
     values = settings.load(going.config)
     within_s = parse_duration_s(going.timeout)
@@ -51,9 +53,15 @@ async def apply_environment(asked: ApplyRequest, going: Going) -> int:
             rendered.check_own()
             commits = _will_commit(asked, [path, rendered.folder])
             link = await connection.enter_async_context(live_or_none(seen.name, values, going, "nothing is put live"))
+            gateway = None
+            if not going.no_live:
+                gateway = await connection.enter_async_context(gateway_or_none(seen.environment, values, going, reach))
             if asked.dry_run:
-                return await _preview(seen, rendered, link, asked, commits=commits)
+                code = await _preview(seen, rendered, link, asked, commits=commits)
+                await _reconcile(gateway, seen.environment, dry_run=True)
+                return code
             code = await _apply(seen, rendered, link, asked, commits=commits)
+            await _reconcile(gateway, seen.environment, dry_run=False)
         if code == 0 and link is not None and going.wait:
             puts = await standing(link, seen.environment.name, seen.environment)
             code = await wait_for(link, seen.environment.name, puts, within_s)
@@ -92,6 +100,19 @@ async def _apply(
         git.push(seen.path)
         _tell("git: pushed")
     return 0
+
+
+async def _reconcile(gateway: GatewayLink | None, environment: Environment, *, dry_run: bool) -> None:
+    """Bring who may read what to the gateway, or say what that would change."""
+    if gateway is None:
+        return
+    done = await reconcile(gateway, environment, dry_run=dry_run)
+    for line in change_lines(done):
+        say(f"would: {line}") if dry_run else _tell(line)
+    for line in refusal_lines(done):
+        say(line)
+    if not done.changes and not dry_run:
+        _tell("gateway: every client is as in the file already" if not done.refused else "gateway: nothing to change")
 
 
 async def _changes(

@@ -51,6 +51,29 @@ class Going(Where):
     timeout: Annotated[str, Parameter(help="How long --wait waits.")] = "30s"
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reach:
+    """How to reach a gateway; left out, it is the one that runs in the data directory."""
+
+    gateway: Annotated[
+        str, Parameter(env_var="SSMD_GATEWAY", help="URL of a gateway; else the one that runs here.")
+    ] = ""
+    api_key_file: Annotated[
+        Path | None,
+        Parameter(env_var="SSMD_API_KEY_FILE", help="File with a key; else the administrator's of the data directory."),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Recording:
+    """What of the two places a change of clients is made in."""
+
+    no_live: Annotated[bool, Parameter(negative="", help="Change the file only, not the gateway.")] = False
+    no_file: Annotated[bool, Parameter(negative="", help="Change the gateway only, not the file.")] = False
+
+
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _UNIT_S: Final = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from ssmd.cli.options import Reach
 from ssmd.errors import ConfigError
-from ssmd.settings import Settings
+from ssmd.settings import ADMIN_KEY_FILE, Settings, gateway_database
 from ssmd.trees import Endpoints
 
 
@@ -60,3 +61,31 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+class Gateway(Struct, frozen=True):
+    """A gateway and why it is taken for the one that is meant. key_file: where its administrator's key should be."""
+
+    url: str
+    origin: str
+    key_file: Path
+
+
+def find_gateway(settings: Settings, data_dir: Path, reach: Reach, environment: str = "") -> Gateway | str:
+    """Return the gateway that is named, else that of an `ssmd up` that runs the environment (or any), else why there is none.
+
+    Raises ConfigError for a named one without a key file: the key of this machine's gateway is never sent to another.
+    """
+    if reach.gateway:
+        if not reach.gateway.startswith(("http://", "https://")):
+            raise ConfigError(f"--gateway is {reach.gateway!r}; write a URL such as https://gateway.example.org:8080")
+        if reach.api_key_file is None:
+            raise ConfigError(f"--gateway {reach.gateway} needs its key: --api-key-file FILE, or SSMD_API_KEY_FILE")
+        return Gateway(reach.gateway.rstrip("/"), "--gateway", reach.api_key_file)
+    endpoints = _endpoints(data_dir)
+    if endpoints is None or not endpoints.gateway or not _is_alive(endpoints.pid):
+        return f"no gateway runs in {data_dir}"
+    if environment and endpoints.environment not in {"", environment}:
+        return f"what runs in {data_dir} is {endpoints.environment}, not {environment}"
+    key_file = reach.api_key_file or gateway_database(settings, data_dir).with_name(ADMIN_KEY_FILE)
+    return Gateway(endpoints.gateway.rstrip("/"), f"ssmd up in {data_dir}", key_file)

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from msgspec import Struct
 
 from ssmd import settings
 from ssmd.cli import git
-from ssmd.cli.options import Format, Where
+from ssmd.cli.client_status import client_rows
+from ssmd.cli.options import Format, Reach, Where
 from ssmd.cli.output import show_rows
 from ssmd.cli.overlay import overlay, stale_words
 from ssmd.cli.running import Bus, NoBus, find_bus
+from ssmd.cli.status_rows import State, StatusRow
 from ssmd.clock import now_ns
 from ssmd.environment.diff import config_differences, some
 from ssmd.environment.load import Inspection, find, inspect, read
@@ -22,17 +23,6 @@ from ssmd.settings import DeploySettings
 from ssmd.trees import ConnectorReport, LiveCopy, digest_of, live_link
 from ssmd.trees.catalog import catalog
 
-State = Literal["ok", "drift", "unknown"]
-
-
-class StatusRow(Struct, frozen=True):
-    """One place where the environment is. unknown: there is nothing to compare with, which is no drift."""
-
-    state: State
-    part: str
-    detail: str
-    fix: str = ""
-
 
 class Live(Struct, frozen=True):
     """What the bus tells of an environment."""
@@ -41,7 +31,7 @@ class Live(Struct, frozen=True):
     reports: Sequence[ConnectorReport]
 
 
-async def show_status(env: str, output: Format, where: Where) -> int:
+async def show_status(env: str, output: Format, where: Where, reach: Reach) -> int:
     path = find(env)
     values = settings.load(where.config)
     seen = inspect(path, read(path), catalog(values))
@@ -54,6 +44,7 @@ async def show_status(env: str, output: Format, where: Where) -> int:
         except BusDown as error:
             is_reachable = False
             rows.append(StatusRow("unknown", "live", f"NATS cannot be reached: {error}", "ssmd doctor"))
+        rows += await client_rows(seen.environment, values, where, reach)
     show_rows(rows, output)
     if not is_reachable:
         return 5

@@ -1,7 +1,7 @@
 """The entitlements service: policy, sessions and audit over one database, opened together."""
 
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ssmd.blocking import Blocking, in_thread
 from ssmd.clock import NowNs, now_ns
@@ -12,10 +12,8 @@ from ssmd.gateway.database import Database, open_database
 from ssmd.gateway.doorkeeper import AddressLimits, PolicyDoorkeeper, PolicyWatcher
 from ssmd.gateway.keys import Pepper, admin_key, make_pepper, read_pepper
 from ssmd.gateway.reports import Reports
+from ssmd.settings import ADMIN_KEY_FILE
 from ssmd.supervisor import ChildSpec
-
-ADMIN_KEY_FILE: Final = "gateway-admin.key"
-"""Beside the database: who runs the gateway may administrate it."""
 
 
 class Entitlements(NamedTuple):

@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 import trio
@@ -209,6 +210,19 @@ async def test_s4_a_kick_a_dead_key_and_a_narrower_device_limit_close_sockets(se
         wanted = {"environment": "lab", "dry_run": False}
         await service.administration.reconcile(ME, wanted=[Wanted("other", "display", "", 1, (ALL,))], **wanted)
         assert [ear.closed for ear in ears] == [[], ["devices"], ["devices"]]
+
+
+async def test_s4_a_client_that_a_file_takes_away_is_out_and_back_with_its_key_when_the_file_has_it_again(service):
+    bot = await visitor(service, "bot", origin="file")
+    reconcile = partial(service.administration.reconcile, ME, "lab", dry_run=False)
+    await reconcile([Wanted("bot", "display", grants=(ALL,))])
+    async with AsyncExitStack() as stack:
+        ear = await bot.connect(stack)
+        await reconcile([])
+        assert ear.closed == ["revoked"]
+    assert not await alive(service, bot.key)
+    await reconcile([Wanted("bot", "display", grants=(ALL,))])
+    assert (await bot.principal()).grants == (ALL,)
 
 
 async def test_s4_who_is_revoked_between_key_and_socket_does_not_get_in(service):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from ssmd.cli.options import Asking, Config, Going, Output, Where
+from ssmd.cli.options import Asking, Config, Going, Output, Reach, Where
 
 app = App(
     name="env",
@@ -130,25 +130,35 @@ async def apply(  # noqa: PLR0913  # a command's options are its parameters
         bool, Parameter(negative="", help="Put the file live even over changes it does not know.")
     ] = False,
     going: Going = Going(),  # noqa: B008  # frozen
+    reach: Reach = Reach(),  # noqa: B008  # frozen
 ) -> int:
-    """Validate, write the Kubernetes overlay, commit both to git, and put the feeds live where NATS can be reached.
+    """Validate, write the Kubernetes overlay, commit both to git, and put feeds and clients live where they can be reached.
 
     Example: ssmd env apply dev --no-commit
     """
     from ssmd.cli.applying import ApplyRequest, apply_environment
 
-    return await apply_environment(ApplyRequest(name, dry_run, no_commit, push, out, overwrite), going)
+    return await apply_environment(ApplyRequest(name, dry_run, no_commit, push, out, overwrite), going, reach)
 
 
 @app.command(help_epilogue="")
-async def status(name: Name, /, *, output: Output = "table", where: Where = Where()) -> int:  # noqa: B008  # frozen
-    """Show what is defined, rendered, committed, live, and run by each connector; name every drift. Exit code 1 on drift.
+async def status(
+    name: Name,
+    /,
+    *,
+    output: Output = "table",
+    where: Where = Where(),  # noqa: B008  # frozen
+    reach: Reach = Reach(),  # noqa: B008  # frozen
+) -> int:
+    """Show what is defined, rendered, committed, live, and run by connectors and gateway; name every drift.
+
+    Exit code 1 on drift.
 
     Example: ssmd env status dev
     """
     from ssmd.cli.status import show_status
 
-    return await show_status(name, output, where)
+    return await show_status(name, output, where, reach)
 
 
 @app.command(help_epilogue="")

@@ -28,7 +28,7 @@ Moment = Annotated[
 ]
 Seconds = Annotated[float, Meta(ge=0, le=3_660 * 86_400)]
 
-MAX_NS: Final = 1 << 63
+MAX_NS: Final = (1 << 63) - 1
 """What a column of SQLite can hold."""
 
 
@@ -113,16 +113,17 @@ def checked_id(text: str) -> str:
 
 
 def moment_ns(text: str) -> int:
-    """Return a date or time as nanoseconds; without an offset it is UTC. Raises Problem invalid_parameter."""
+    """Return a date or time as nanoseconds; without an offset it is UTC. Raises Problem invalid_parameter.
+
+    What lies after 2262 becomes the last moment that can be stored.
+    """
     try:
         moment = datetime.fromisoformat(text)
         at_s = int((moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp())
-    except (ValueError, OverflowError):
-        at_s = -1
-    if not 0 <= at_s * NS_PER_S < MAX_NS:
-        allowed = "a date, or a date and time such as 2027-01-31T12:00Z, from 1970 to 2262"
-        raise invalid(ParameterError("expires_at", text, allowed))
-    return at_s * NS_PER_S
+    except (ValueError, OverflowError) as error:
+        allowed = "a date, or a date and time such as 2027-01-31T12:00Z"
+        raise invalid(ParameterError("expires_at", text, allowed)) from error
+    return max(0, min(at_s * NS_PER_S, MAX_NS))
 
 
 # answers -----------------------------------------------------------------------------------------------------

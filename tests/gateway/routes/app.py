@@ -17,7 +17,8 @@ def app_of(service: Entitlements) -> QuartTrio:
 
     @app.before_request
     async def _admit() -> None:
-        g.principal = await service.doorkeeper.authenticate(request.headers.get("X-API-Key", ""), "192.0.2.9")
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        g.principal = await service.doorkeeper.authenticate(request.headers.get("X-API-Key", bearer), "192.0.2.9")
         assert isinstance(g.principal, Principal)
 
     @app.errorhandler(Problem)
