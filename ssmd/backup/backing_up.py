@@ -36,19 +36,23 @@ from ssmd.store.base import ObjectMeta, Store
 
 
 class Extra(Struct, frozen=True):
-    """Something to keep that lies in no store: the environment file, the live configuration; later a database's dump."""
+    """Something to keep that lies in no store: the environment file, the live configuration, the gateway's database."""
 
     key: str
     body: bytes
 
 
 class Job(Struct, frozen=True):
-    """What to back up. owner: whose it is. feeds: which, empty: all. live: what to say of the live configuration."""
+    """What to back up. owner: whose it is. feeds: which, empty: all.
+
+    live, gateway: what to say of the live configuration, and of the gateway's database.
+    """
 
     owner: Owner
     feeds: tuple[str, ...] = ()
     extras: tuple[Extra, ...] = ()
     live: str = ""
+    gateway: str = ""
     is_dry: bool = False
 
 

@@ -5,13 +5,14 @@ import time
 from functools import partial
 
 import msgspec
+import trio
 from msgspec import Struct
 
 from ssmd import settings
 from ssmd.backup.backing_up import Extra, Job, Outcome, back_up
 from ssmd.backup.inventory import FORMAT, MAX_PROBLEMS, Owner
 from ssmd.backup.walk import has_raw
-from ssmd.cli.backups import ENVIRONMENTS, LIVE, Copying, FeedTimes, LiveConfig
+from ssmd.cli.backups import ENVIRONMENTS, GATEWAY, LIVE, Copying, FeedTimes, LiveConfig
 from ssmd.cli.live_view import size
 from ssmd.cli.options import Format, Where
 from ssmd.cli.output import say, show_record
@@ -25,6 +26,7 @@ from ssmd.run_files import source_of
 from ssmd.settings import Settings, without_passwords
 from ssmd.trees import live_link
 from ssmd.trees.backups import Place, backup_place, empty_place, is_missing, unsealed
+from ssmd.trees.gateway_files import gateway_files
 from ssmd.trees.storage import open_store
 
 SHOWN = 20
@@ -56,6 +58,7 @@ class BackedUp(Struct, frozen=True):
     gone: int
     feeds: list[FeedTimes]
     live: str
+    gateway: str
     not_sealed: dict[str, int]
     problems: list[str]
     problem_count: int
@@ -103,8 +106,10 @@ async def _job(described: Environment, values: Settings, asked: Asked) -> Job:
     files = files_of(find(asked.env))
     extras = [Extra(f"{ENVIRONMENTS}{name}", body) for name, body in files.items()]
     copies, words = await _live(described, values, asked.where)
+    secrets, gateway = await trio.to_thread.run_sync(gateway_files, values, asked.where.data_dir)
+    extras += [Extra(f"{GATEWAY}{name}", body) for name, body in secrets.items()]
     owner = Owner(FORMAT, described.name, source_of(asked.where.data_dir))
-    return Job(owner, asked.feeds, (*extras, *copies), words, asked.is_dry)
+    return Job(owner, asked.feeds, (*extras, *copies), words, gateway, asked.is_dry)
 
 
 async def _live(described: Environment, values: Settings, where: Where) -> tuple[list[Extra], str]:
@@ -154,6 +159,7 @@ def _result(outcome: Outcome, job: Job, not_sealed: dict[str, int], took_s: floa
         gone=outcome.gone,
         feeds=[FeedTimes.of(reach) for reach in outcome.reaches],
         live=job.live,
+        gateway=job.gateway,
         not_sealed=not_sealed,
         problems=[problem.line() for problem in outcome.problems[:MAX_PROBLEMS]],
         problem_count=len(outcome.problems),
@@ -172,7 +178,7 @@ def _print(result: BackedUp, asked: Asked) -> None:
             f"copied {result.copied:,}, {size(result.copied_bytes)}, in {result.took_s:.1f} s\n"
         )
     sys.stdout.write("".join(f"feed      {times.words()}\n" for times in result.feeds))
-    sys.stdout.write(f"live      {result.live}\n")
+    sys.stdout.write(f"live      {result.live}\ngateway   {result.gateway}\n")
     sys.stdout.flush()
     if result.gone:
         say(f"note: the source no longer has {result.gone:,} objects of the backup before; that backup keeps them")

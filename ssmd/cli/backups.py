@@ -17,6 +17,7 @@ from ssmd.trees.backups import Place, backup_place
 
 ENVIRONMENTS = "environments/"
 LIVE = "live/"
+GATEWAY = "gateway/"
 
 
 class LiveConfig(Struct, frozen=True):

@@ -15,7 +15,7 @@ from ssmd import settings
 from ssmd.backup.backing_up import Extra
 from ssmd.backup.inventory import MAX_PROBLEMS, Owner, Reach, Run, newest_run, read_run, run_ids
 from ssmd.backup.restoring import Restored, extras_of, restore
-from ssmd.cli.backups import ENVIRONMENTS, LIVE, Copying, FeedTimes, LiveConfig, need_owner
+from ssmd.cli.backups import ENVIRONMENTS, GATEWAY, LIVE, Copying, FeedTimes, LiveConfig, need_owner
 from ssmd.cli.changing import refuse_in_sub_folder
 from ssmd.cli.files import write_new
 from ssmd.cli.live_view import size
@@ -33,6 +33,7 @@ from ssmd.reprocess.run import Job, reprocess
 from ssmd.run_files import claim, keep_apart
 from ssmd.settings import Settings
 from ssmd.trees.backups import Place, backup_place, empty_place
+from ssmd.trees.gateway_files import restore_gateway_files
 from ssmd.trees.storage import open_store
 
 SHOWN = 20
@@ -135,6 +136,7 @@ class _Restoring:
                 done = await self._objects(described, bar)
             if bar.stopped_by or done is None:
                 return bar.stopped_by
+            self._gateway(extras)
             self.report.done = not (self._wanted.is_dry or self.report.problem_count)
             return await self._rebuild(described) if self.report.done else 0
 
@@ -177,6 +179,11 @@ class _Restoring:
         else:
             write_new(path, body.decode())
             self.report.files.append(f"{path} written")
+
+    def _gateway(self, extras: list[Extra]) -> None:
+        files = {e.key.removeprefix(GATEWAY): e.body for e in extras if e.key.startswith(GATEWAY)}
+        where = self._wanted.where.data_dir
+        self.report.files += restore_gateway_files(files, self._values, where, is_dry=self._wanted.is_dry)
 
     # objects -------------------------------------------------------------------------------------------------
 

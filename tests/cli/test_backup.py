@@ -11,6 +11,8 @@ import trio
 from ssmd.actors.report import encode_config
 from ssmd.codec import blocks
 from ssmd.errors import StoreDown
+from ssmd.gateway.clients import Client
+from ssmd.gateway.entitlements import Place, open_entitlements
 from ssmd.records import SymbolSpec
 from ssmd.store.keys import KEPT_PREFIXES
 from tests.cli.commands import ended, ssmd, started, until
@@ -63,6 +65,34 @@ def test_three_commands_bring_a_system_back_equal_and_proved(ask, data, to, lab,
     assert kept(again) == kept(data)
     assert (again / "source").read_text() == "simulator\n"
     assert lab.read_bytes() == environment
+
+
+def test_the_gateways_clients_and_their_keys_come_along_and_never_over_others(ask, data, to, lab, tmp_path):
+    key, again = trio.run(_make_clients, data), tmp_path / "again"
+    done = ask(*words(to, data))
+    assert "gateway   gateway.db with its clients" in done.out
+    assert ask("restore", "--from", str(to), "--data-dir", str(again)).code == 0
+    assert trio.run(_client_of, again, key) == "notebook"
+    assert {(again / name).stat().st_mode & 0o777 for name in ("gateway.db", "gateway.db.pepper")} == {0o600}
+    before = (again / "gateway.db").read_bytes()
+    done = ask("restore", "--from", str(to), "--data-dir", str(again))
+    assert "gateway.db is there already and was left as it is" in done.out
+    assert (again / "gateway.db").read_bytes() == before
+
+
+async def _make_clients(data) -> str:
+    service = await open_entitlements(Place(data / "gateway.db", "lab"))
+    added = await service.administration.add("test", Client("notebook", "display"))
+    await service.close()
+    return added.text
+
+
+async def _client_of(data, key: str) -> str:
+    service = await open_entitlements(Place(data / "gateway.db", "lab"))
+    try:
+        return (await service.doorkeeper.authenticate(key, "127.0.0.1")).client_id
+    finally:
+        await service.close()
 
 
 def test_the_result_is_json_on_stdout_and_progress_is_on_stderr(ask, data, to):

@@ -5,6 +5,7 @@ migrations   the tables, version by version
 policy       clients, keys, entitlements, marks
 usage        sessions and counters: what audits ask for
 changes      what administrators did, chained by hashes
+snapshot     a copy at one moment, for backups
 """
 
 from ssmd.gateway.database.connection import Database, open_database
