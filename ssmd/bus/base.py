@@ -75,21 +75,26 @@ class StreamUsage(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True):
-    """Where a listener begins. Neither: with what is stored from now on.
+    """Where a listener begins. Nothing named: with what is stored from now on.
 
     after_seq: behind this message, 0 is the oldest one. since_ns: with the first message stored at this time or later.
+    last_of_each: with the last message of each subject, in their order; then what is stored from now on.
     """
 
     after_seq: int | None = None
     since_ns: int | None = None
+    last_of_each: bool = False
 
 
 FROM_NOW: Final = Start()
+LAST_OF_EACH: Final = Start(last_of_each=True)
 
 
 class Consumer(Protocol):
     discarded: int
     """How many messages, at most, the stream has dropped by its limits before this durable had acknowledged them."""
+    present: int
+    """How many messages the stream had for it when it was opened. Who wants just these need not wait for another one."""
 
     async def fetch(self, limit: int, within_s: float) -> Sequence[Incoming]:
         """Return 1 to `limit` messages as soon as there are any, or nothing after `within_s`."""

@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Self
 
 import trio
@@ -24,7 +25,7 @@ from ssmd.bus.base import (
     StreamSpec,
     StreamUsage,
 )
-from ssmd.bus.memory_store import MemoryBucket, MemoryStream, matches
+from ssmd.bus.memory_store import MemoryBucket, MemoryStream, Stored, matches
 from ssmd.bus.names import OutgoingCheck, check_filter, check_key, check_token, check_value
 from ssmd.clock import NowNs, now_ns
 from ssmd.errors import AlreadyStored, BusDown
@@ -54,6 +55,7 @@ class MemoryBroker:
         self.streams: dict[str, MemoryStream] = {}
         self.buckets: dict[str, MemoryBucket] = {}
         self.change = _Change()
+        self.listeners = count()
         self.generation = 0
         self.is_up = True
         self._acks_to_lose = 0
@@ -179,10 +181,11 @@ class MemoryBus:
         if stream not in self.broker.streams:
             raise BusDown(f"no stream {stream}")
         floors = self.broker.streams[stream].ack_floors
-        name = f"listener-{len(floors)}"
+        name = f"listener-{next(self.broker.listeners)}"
         floors[name] = self.broker.streams[stream].before(start)
+        lasts = self.broker.streams[stream].last_of_each(subject) if start.last_of_each else ()
         try:
-            yield MemoryConsumer(self, stream, name, (subject, sys.maxsize))
+            yield MemoryConsumer(self, stream, name, (subject, sys.maxsize), lasts)
         finally:
             del floors[name]
 
@@ -255,14 +258,18 @@ class MemoryBus:
 
 
 class MemoryConsumer:
-    def __init__(self, bus: MemoryBus, stream: str, durable: str, reading: tuple[str, int]) -> None:
+    def __init__(
+        self, bus: MemoryBus, stream: str, durable: str, reading: tuple[str, int], first: Sequence[Stored] = ()
+    ) -> None:
         self._bus = bus
         self._stream = stream
         self._durable = durable
         self._subject, self._max_ack_pending = reading
+        self._first = list(first)
         self._unacked: deque[int] = deque()
         self._read_seq = bus.broker.streams[stream].ack_floors[durable]
         self.discarded = max(0, bus.broker.streams[stream].first_seq - 1 - self._read_seq)
+        self.present = bus.broker.streams[stream].read(self._read_seq, self._subject, 0)[1]
 
     async def fetch(self, limit: int, within_s: float) -> Sequence[Incoming]:
         await self._bus.turn()
@@ -275,9 +282,14 @@ class MemoryConsumer:
 
     def _take(self, limit: int) -> list[Incoming]:
         room = min(limit, self._max_ack_pending - len(self._unacked))
-        found, behind = self._bus.broker.streams[self._stream].read(self._read_seq, self._subject, room)
+        stream = self._bus.broker.streams[self._stream]
+        if self._first:
+            found, self._first = self._first[:room], self._first[room:]
+            behind = len(self._first) + stream.read(self._read_seq, self._subject, 0)[1]
+        else:
+            found, behind = stream.read(self._read_seq, self._subject, room)
+            self._read_seq = found[-1].seq if found else self._read_seq
         if found:
-            self._read_seq = found[-1].seq
             self._unacked.extend(m.seq for m in found)
         return [
             Incoming(m.subject, m.payload, m.message_id, m.seq, behind + len(found) - i) for i, m in enumerate(found, 1)

@@ -12,7 +12,7 @@ from ssmd.bus.base import BucketSpec, KvEntry, Outgoing, Start, StreamSpec
 from ssmd.clock import NowNs, now_ns
 
 
-class _Stored(Struct, frozen=True, gc=False):
+class Stored(Struct, frozen=True, gc=False):
     seq: int
     subject: str
     payload: bytes
@@ -28,7 +28,7 @@ class MemoryStream:
         self.created_ns = now()
         self._now = now
         self.ack_floors: dict[str, int] = {}
-        self._messages: dict[int, _Stored] = {}
+        self._messages: dict[int, Stored] = {}
         self._seqs_of: dict[str, array[int]] = {}
         self._first_seq = 1
         self._last_seq = 0
@@ -63,7 +63,7 @@ class MemoryStream:
             return seen[0], True
         seq = self._last_seq = self._last_seq + 1
         self._seen[message.message_id] = (seq, now_s)
-        self._messages[seq] = _Stored(seq, message.subject, message.payload, message.message_id, self._now())
+        self._messages[seq] = Stored(seq, message.subject, message.payload, message.message_id, self._now())
         self._seqs_of.setdefault(message.subject, array("Q")).append(seq)
         self._bytes += len(message.payload)
         self.keep_limits()
@@ -82,7 +82,7 @@ class MemoryStream:
         later = (seq for seq, message in self._messages.items() if message.stored_ns >= start.since_ns)
         return next(later, self._last_seq + 1) - 1
 
-    def read(self, after_seq: int, pattern: str, limit: int) -> tuple[list[_Stored], int]:
+    def read(self, after_seq: int, pattern: str, limit: int) -> tuple[list[Stored], int]:
         """Return the next messages that match the pattern, and how many more there are behind them."""
         subjects = {subject for subject in self._seqs_of if matches(pattern, subject)}
         start = max(after_seq + 1, self._first_seq)
@@ -91,6 +91,11 @@ class MemoryStream:
         floor = found[-1].seq if found else start - 1
         seqs = (self._seqs_of[subject] for subject in subjects)
         return found, sum(len(s) - bisect_right(s, floor) for s in seqs)
+
+    def last_of_each(self, pattern: str) -> list[Stored]:
+        """Return the last message of each subject that matches the pattern, in order."""
+        lasts = (seqs[-1] for subject, seqs in self._seqs_of.items() if matches(pattern, subject))
+        return [self._messages[seq] for seq in sorted(lasts) if seq in self._messages]
 
     def _drop_first(self) -> None:
         self._bytes -= len(self._messages.pop(self._first_seq).payload)

@@ -95,17 +95,17 @@ class NatsBus:
         spec = streams.ConsumerSpec(
             check_token(stream, "stream"), check_token(durable, "durable"), check_filter(subject), max_ack_pending
         )
-        discarded = await self._island.run(partial(streams.ensure_consumer, self._link, spec))
+        opened = await self._island.run(partial(streams.ensure_consumer, self._link, spec))
         async with self._pull(lambda: Pull(self._link, stream, durable, _incoming)) as pull:
-            yield NatsConsumer(self._island, pull, discarded)
+            yield NatsConsumer(self._island, pull, opened)
 
     @asynccontextmanager
     async def listen(self, stream: str, subject: str, start: Start = FROM_NOW) -> AsyncIterator[Consumer]:
         check_token(stream, "stream")
         check_filter(subject)
-        name = await self._island.run(partial(streams.make_listener, self._link, stream, subject, start))
-        async with self._pull(lambda: Pull(self._link, stream, name, _incoming)) as pull:
-            yield NatsConsumer(self._island, pull)
+        opened = await self._island.run(partial(streams.make_listener, self._link, stream, subject, start))
+        async with self._pull(lambda: Pull(self._link, stream, opened.name, _incoming)) as pull:
+            yield NatsConsumer(self._island, pull, opened)
 
     async def acked_through(self, stream: str, durable: str) -> int:
         check_token(stream, "stream")
@@ -185,8 +185,9 @@ class NatsBus:
 
 
 class NatsConsumer:
-    def __init__(self, island: Island, pull: Pull[Incoming], discarded: int = 0) -> None:
-        self.discarded = discarded
+    def __init__(self, island: Island, pull: Pull[Incoming], opened: streams.Opened) -> None:
+        self.discarded = opened.discarded
+        self.present = opened.present
         self._island = island
         self._pull = pull
 

@@ -79,10 +79,16 @@ async def acked_through(link: Link, stream: str, durable: str) -> int:
     return info.ack_floor.stream_seq if info.ack_floor is not None else 0
 
 
-async def ensure_consumer(link: Link, spec: ConsumerSpec) -> int:
-    """Create or update the durable consumer, and start it at its first unacknowledged message.
+class Opened(Struct, frozen=True):
+    """A consumer at its beginning. present: messages that the stream has for it. discarded: see `Consumer`."""
 
-    Returns how many messages, at most, the stream has dropped by its limits before they were acknowledged.
+    name: str
+    present: int
+    discarded: int = 0
+
+
+async def ensure_consumer(link: Link, spec: ConsumerSpec) -> Opened:
+    """Create or update the durable consumer, and start it at its first unacknowledged message.
 
     The reset is one atomic step on the server: unacknowledged messages come again at once and in order, not after
     AckWait, and requests that a dead reader left behind are gone.
@@ -98,13 +104,14 @@ async def ensure_consumer(link: Link, spec: ConsumerSpec) -> int:
     async with link.asking(f"consumer {spec.stream}.{spec.durable}"):
         consumer = await link.js.add_consumer(spec.stream, config)
         await link.js.reset_consumer(spec.stream, spec.durable)
+        present = (await link.js.consumer_info(spec.stream, spec.durable)).num_pending or 0
         first_seq = (await link.js.stream_info(spec.stream)).state.first_seq
     floor = consumer.ack_floor.stream_seq if consumer.ack_floor is not None else 0
-    return max(0, first_seq - 1 - floor)
+    return Opened(spec.durable, present, max(0, first_seq - 1 - floor))
 
 
-async def make_listener(link: Link, stream: str, subject: str, start: Start) -> str:
-    """Make a short-lived consumer that needs no acks; return its name."""
+async def make_listener(link: Link, stream: str, subject: str, start: Start) -> Opened:
+    """Make a short-lived consumer that needs no acks."""
     config = ConsumerConfig(
         filter_subject=subject,
         **_begin(start),
@@ -114,7 +121,8 @@ async def make_listener(link: Link, stream: str, subject: str, start: Start) -> 
         num_replicas=1,
     )
     async with link.asking(f"listen to {stream}"):
-        return (await link.js.add_consumer(stream, config)).name
+        consumer = await link.js.add_consumer(stream, config)
+    return Opened(consumer.name, consumer.num_pending or 0)
 
 
 def _begin(start: Start) -> dict[str, Any]:
@@ -126,4 +134,4 @@ def _begin(start: Start) -> dict[str, Any]:
             "deliver_policy": DeliverPolicy.BY_START_TIME,
             "opt_start_time": f"{at}.{start.since_ns % 1_000_000_000:09d}Z",
         }
-    return {"deliver_policy": DeliverPolicy.NEW}
+    return {"deliver_policy": DeliverPolicy.LAST_PER_SUBJECT if start.last_of_each else DeliverPolicy.NEW}

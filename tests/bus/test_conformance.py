@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from ssmd.bus.base import BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, Start, StreamSpec
+from ssmd.bus.base import LAST_OF_EACH, BucketSpec, Bus, Consumer, Incoming, KvEntry, Outgoing, Start, StreamSpec
 from ssmd.bus.names import HEADER_BYTES
 from ssmd.clock import now_ns
 from ssmd.errors import AlreadyStored, BusDown
@@ -81,6 +81,31 @@ async def test_a_listener_begins_where_it_is_told_to(rig: Rig):
             async with bus.listen(rig.stream, f"{rig.stream}.>", start) as listener:
                 got = [m.stream_seq for m in await read(listener, 16 - first)]
                 assert got == list(range(first, 16)), start
+
+
+async def test_a_listener_may_begin_with_the_last_of_each_subject_and_then_gets_what_comes(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        for first, symbol in ((0, "BTCUSD"), (5, "ETHUSD"), (10, "SOLUSD"), (15, "BTCUSD")):
+            await bus.publish(rig.batch(first, 5, symbol))
+        async with bus.listen(rig.stream, f"{rig.stream}.>", LAST_OF_EACH) as listener:
+            lasts = await read(listener, 3)
+            assert [m.stream_seq for m in lasts] == [10, 15, 20]
+            assert [m.pending for m in lasts] == [2, 1, 0]
+            await bus.publish(rig.batch(20, 2, "ETHUSD"))
+            assert [m.stream_seq for m in await read(listener, 2)] == [21, 22]
+
+
+async def test_a_consumer_tells_how_many_messages_were_there_when_it_was_opened(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        await bus.publish([*rig.batch(0, 10), Outgoing(f"{rig.stream}.other", b"x", "other")])
+        for subject, after_seq, count in ((f"{rig.stream}.>", 0, 11), (f"{rig.stream}.other", 4, 1), ("no.such", 0, 0)):
+            async with bus.listen(rig.stream, subject, Start(after_seq=after_seq)) as listener:
+                await bus.publish(rig.batch(20, 1))
+                assert listener.present == count
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>") as consumer:
+            assert consumer.present == 12
 
 
 async def test_the_stream_tells_its_ends_and_how_far_a_durable_has_acknowledged(rig: Rig):
