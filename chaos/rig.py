@@ -182,7 +182,18 @@ def write_environment(path: Path, names: tuple[str, ...], depth: int = 10) -> Pa
 async def prepared(folder: Path, simulate: str, names: tuple[str, ...] = NAMES, depth: int = 10) -> AsyncIterator[Rig]:
     """Start an exchange and give a system that is ready to be started; nothing of either is left afterwards."""
     environment = write_environment(folder / ENVIRONMENT_FILE, names, depth)
-    argv = [sys.executable, "-m", "ssmd", "up", "--env", str(environment), "--data-dir", str(folder / "data")]
+    argv = [
+        sys.executable,
+        "-m",
+        "ssmd",
+        "up",
+        "--env",
+        str(environment),
+        "--data-dir",
+        str(folder / "data"),
+        "--gateway-port",
+        "0",
+    ]
     async with exchange(folder, names, simulate) as far, httpx.AsyncClient(timeout=5) as client:
         rig = Rig(folder, argv, far, client)
         try:

@@ -137,6 +137,18 @@ RETENTION_DELETED_BYTES: Final = _counter(
 RETENTION_HELD: Final = _gauge("ssmd_retention_held_objects", "Objects past their age that a hold keeps, last sweep.")
 RETENTION_SWEPT: Final = _gauge("ssmd_retention_last_sweep_timestamp_seconds", "When the last whole sweep ended.")
 
+# Gateway, the server -----------------------------------------------------------------------------------------
+
+GATEWAY_CONNECTIONS: Final = _gauge("ssmd_gateway_connections_open", "Open connections of any kind.")
+GATEWAY_TURNED_AWAY: Final = _counter(
+    "ssmd_gateway_turned_away_connections_total", "Connections ended to make room, by limit.", ("limit",)
+)
+GATEWAY_BUGS: Final = _counter("ssmd_gateway_failed_connections_total", "Connections that a bug has ended.")
+GATEWAY_REQUESTS: Final = _counter(
+    "ssmd_gateway_requests_total", "Requests answered, by route and status.", ("route", "status")
+)
+GATEWAY_REQUEST: Final = Latency("ssmd_gateway_request_seconds", "From a request to the first byte of its answer.")
+
 # Gateway -----------------------------------------------------------------------------------------------------
 
 KEYS_REFUSED: Final = _counter("ssmd_gateway_keys_refused_total", "API keys that did not count, and tries too many.")
@@ -144,6 +156,11 @@ DATABASE_UP: Final = _gauge(
     "ssmd_gateway_database_up", "1 while the database of clients answers; 0: nobody new gets in."
 )
 USAGE_UNWRITTEN: Final = _gauge("ssmd_gateway_usage_unwritten_rows", "Usage counters that are not in the database yet.")
+GATEWAY_LAGGED: Final = _counter(
+    "ssmd_gateway_lagged_messages_total", "Quotes and books left out because a client was slow.", ("client",)
+)
+GATEWAY_CLOSED: Final = _counter("ssmd_gateway_sessions_closed_total", "WebSocket sessions ended, by code.", ("code",))
+GATEWAY_UNREADABLE: Final = _counter("ssmd_gateway_unreadable_messages_total", "Messages that cannot be read.")
 
 # Every role --------------------------------------------------------------------------------------------------
 

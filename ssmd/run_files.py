@@ -78,8 +78,9 @@ def write_run_file(path: Path, content: object) -> None:
 
 def add_role(path: Path, endpoints: Endpoints) -> None:
     """Write where a role listens; other roles that were started by hand in the same folder keep their entries."""
-    ops = {} if (before := _read(path)) is None else before.ops
-    write_run_file(path, replace(endpoints, ops=ops | endpoints.ops))
+    before = _read(path) or Endpoints(endpoints.pid)
+    gateway = endpoints.gateway or before.gateway
+    write_run_file(path, replace(endpoints, gateway=gateway, ops=before.ops | endpoints.ops))
 
 
 def remove_role(path: Path, title: str) -> None:
@@ -89,7 +90,8 @@ def remove_role(path: Path, title: str) -> None:
         return
     ops = {role: url for role, url in before.ops.items() if role != title}
     if ops:
-        write_run_file(path, replace(before, ops=ops))
+        gateway = "" if title == "gateway" else before.gateway
+        write_run_file(path, replace(before, gateway=gateway, ops=ops))
     else:
         path.unlink(missing_ok=True)
 

@@ -75,10 +75,19 @@ ADMIN_KEY_FILE: Final = "gateway-admin.key"
 
 
 class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """database: the SQLite file of clients and usage; empty means <data-dir>/gateway.db."""
+    """Where clients connect. database: empty means <data-dir>/gateway.db; its keys lie beside it.
+
+    tls_certificate, tls_key: PEM files; both empty serve without TLS. They may be replaced at any time.
+    origins: web pages of other hosts that may open a WebSocket, as https://host, with commas; programs always may.
+    """
 
     listen: str = "127.0.0.1:8080"
     database: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    origins: str = ""
+    max_connections: Annotated[int, Meta(ge=1)] = 4096
+    max_connections_per_address: Annotated[int, Meta(ge=1)] = 1024
 
 
 class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):

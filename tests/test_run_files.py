@@ -31,6 +31,11 @@ def test_roles_in_one_folder_keep_each_others_entries(tmp_path: Path):
     path = tmp_path / "endpoints.json"
     add_role(path, Endpoints(1, ops={"connector:kraken": "a"}))
     add_role(path, Endpoints(2, ops={"archiver": "b"}))
+    add_role(path, Endpoints(3, gateway="http://g", ops={"gateway": "c"}))
+    add_role(path, Endpoints(2, ops={"archiver": "b"}))
+    assert b"http://g" in path.read_bytes()
+    remove_role(path, "gateway")
+    assert b"http://g" not in path.read_bytes()
     remove_role(path, "connector:kraken")
     assert b'"archiver"' in path.read_bytes()
     assert b"connector" not in path.read_bytes()

@@ -5,6 +5,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ import msgspec
 import trio
 
 from ssmd import log, metrics, trees
-from ssmd.errors import ConfigError, RestartIntensityExceeded
+from ssmd.errors import ConfigError, DatabaseDown, RestartIntensityExceeded
 from ssmd.trees.candidate import be_modest
 from ssmd.trees.roles import bootstrap
 from ssmd.trees.storage import store_name
@@ -48,24 +49,44 @@ async def run_role(spec: trees.RoleSpec) -> int:
     log.get_logger().info(
         "role_starting", nats=spec.nats_url, environment=spec.environment.name, data_dir=spec.data_dir, store=store
     )
-    addresses: list[str] = []
-
-    def say_ready(_beside: trio.Nursery) -> None:
-        endpoints = trees.Endpoints(os.getpid(), spec.nats_url, ops={spec.title: addresses[0]})
-        trees.add_role(run_file, endpoints)
-
     code = 0
     try:
-        if spec.role == "bootstrap":
-            code = await _run_bootstrap(spec)
-        else:
-            await trees.run_tree(trees.role(spec, trees.local_world(spec), addresses.append), say_ready)
+        code = await (_run_bootstrap(spec) if spec.role == "bootstrap" else _run_actors(spec))
     except* RestartIntensityExceeded as group:
         log.get_logger().error("role_gave_up", error=str(group.exceptions[0]))
         code = EXIT_GAVE_UP
     finally:
         _leave_last_words(run_file, spec.title)
     return code
+
+
+async def _run_actors(spec: trees.RoleSpec) -> int:
+    addresses: dict[str, str] = {}
+
+    def say_ready(_beside: trio.Nursery) -> None:
+        gateway, ops = addresses.get("gateway", ""), {spec.title: addresses["ops"]}
+        trees.add_role(Path(spec.run_file), trees.Endpoints(os.getpid(), spec.nats_url, gateway, ops))
+
+    world = trees.local_world(spec)
+    if spec.role == "gateway":
+        return await _run_gateway(spec, world, addresses, say_ready)
+    await trees.run_tree(trees.role(spec, world, addresses.__setitem__), say_ready)
+    return 0
+
+
+async def _run_gateway(
+    spec: trees.RoleSpec, world: trees.World, addresses: dict[str, str], when_ready: Callable[[trio.Nursery], None]
+) -> int:
+    from ssmd.trees.gateway import gateway_role  # noqa: PLC0415  # a web framework: 20 MB that no other role needs
+
+    try:
+        async with gateway_role(spec, world, addresses.__setitem__) as tree:
+            await trees.run_tree(tree, when_ready)
+    except DatabaseDown as error:
+        hint = "free the lock or the disk, or copy your last backup over it; nobody is let in until then"
+        log.get_logger().error("gateway_not_started", error=str(error), hint=hint)
+        return EXIT_UNREACHABLE
+    return 0
 
 
 async def _run_bootstrap(spec: trees.RoleSpec) -> int:

@@ -26,6 +26,8 @@ def _spec(role: RoleName, env: str, feed: str, data_dir: Path, config: Path | No
         if len(feeds) != 1:
             raise ConfigError(f"environment {loaded.name} has the feeds {', '.join(feeds)}; name one with --feed")
         feed = feeds[0]
+    if feed and role == "gateway":
+        raise ConfigError("a gateway serves every feed of its environment; leave out --feed")
     if feed:
         feed_entry(loaded, feed)
     nats_url = values.nats.url or DEFAULT_NATS_URL

@@ -2,14 +2,18 @@
 
 import socket
 import sys
+from errno import EADDRINUSE
 from pathlib import Path
 
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.console import Console
 
 from ssmd import log, settings, trees
 from ssmd.cli import live_view, simulator
+from ssmd.cli.demo_key import demo_header
+from ssmd.cli.gateway_lines import gateway_lines
 from ssmd.cli.options import DEFAULT_DATA_DIR, DEFAULT_ENV, parse_duration_s
 from ssmd.cli.summary import last_words, next_commands, summary
 from ssmd.environment import load as environment
@@ -30,17 +34,22 @@ class UpRequest(Struct, frozen=True):
     nats_port: int
     simulate: str
     config: Path | None
+    gateway_port: int | None = None
 
 
 async def run_up(asked: UpRequest) -> int:
     duration_s = parse_duration_s(asked.duration)
     loaded = environment.load("demo" if asked.demo and asked.env == DEFAULT_ENV else asked.env)
-    _need_free_port(asked.nats_port)
+    _need_free_port("127.0.0.1", asked.nats_port, "--nats-port")
+    values = with_gateway_port(settings.load(asked.config), asked.gateway_port)
+    gateway_host, _, gateway_port = values.gateway.listen.rpartition(":")
+    if gateway_port.isdecimal():  # what is no address is told by the gateway itself
+        _need_free_port(gateway_host.strip("[]"), int(gateway_port), "--gateway-port")
     data_dir = asked.data_dir
     is_terminal = sys.stdout.isatty()
     spec = trees.UpSpec(
         environment=loaded,
-        settings=settings.load(asked.config),
+        settings=values,
         data_dir=data_dir,
         nats_port=asked.nats_port,
         simulator=_simulator_words(loaded, asked.simulate) if asked.demo else None,
@@ -57,16 +66,25 @@ async def run_up(asked: UpRequest) -> int:
     return code
 
 
-def _need_free_port(port: int) -> None:
+def with_gateway_port(values: settings.Settings, port: int | None) -> settings.Settings:
+    """Return the settings with another port for the gateway, if one is given."""
+    if port is None:
+        return values
+    host = values.gateway.listen.rpartition(":")[0] or "127.0.0.1"
+    return replace(values, gateway=replace(values.gateway, listen=f"{host}:{port}"))
+
+
+def _need_free_port(host: str, port: int, flag: str) -> None:
     """Say now what the server would say only in its log, again and again."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OverflowError as error:
-            raise ConfigError(f"--nats-port is {port}; allowed are 0 to 65535, 0 takes any free one") from error
+            raise ConfigError(f"{flag} is {port}; allowed are 0 to 65535, 0 takes any free one") from error
         except OSError as error:
-            raise ConfigError(f"port {port} is taken; choose another with --nats-port, 0 takes any free one") from error
+            taken = f"port {port} is taken; choose another with {flag}, 0 takes any free one"
+            raise ConfigError(taken if error.errno == EADDRINUSE else f"{host}:{port}: {error.strerror}") from error
 
 
 def _simulator_words(loaded: Environment, more: str) -> tuple[str, ...]:
@@ -86,13 +104,17 @@ async def _run(spec: trees.UpSpec, duration_s: float, console: Console | None) -
     system = trees.System(spec)
     tree = system.tree()
 
+    async def announce() -> None:
+        header = await _demo_header(system)
+        system.publish_endpoints()
+        _say_ready(system, header)
+
     async def drain_in_time() -> None:
         await trio.sleep(duration_s)
         tree.drain()
 
     def go_on(beside: trio.Nursery) -> None:
-        system.publish_endpoints()
-        _say_ready(system)
+        beside.start_soon(announce)
         beside.start_soon(drain_in_time)
         if console is not None:
             beside.start_soon(live_view.show, system, console)
@@ -112,13 +134,22 @@ def _destination(spec: trees.UpSpec) -> str:
     return f"data goes to {store}, journal and stream are below {spec.data_dir}"
 
 
-def _say_ready(system: trees.System) -> None:
+async def _demo_header(system: trees.System) -> Path | None:
+    spec = system.spec
+    if spec.simulator is None or not system.gateway_url:
+        return None
+    return await demo_header(spec.data_dir, system.gateway_url, spec.settings, spec.environment.spec.feeds)
+
+
+def _say_ready(system: trees.System, header: Path | None) -> None:
     spec = system.spec
     source = f"simulator {system.exchange_url}" if spec.simulator is not None else "the exchange"
     _say(f"bus        {system.nats_url}")
     _say(f"store      {store_name(spec.environment, spec.settings, spec.data_dir)}")
     for feed, entry in spec.environment.spec.feeds.items():
         _say(f"{feed:<10} {' '.join(s.internal for s in entry.symbols)}   source: {source}")
+    for line in gateway_lines(system, header):
+        _say(line)
     for role, url in sorted(system.ops.items()):
         _say(f"health     {url}/health   {role}")
     place = "" if spec.data_dir == DEFAULT_DATA_DIR else f" --data-dir {spec.data_dir}"

@@ -160,6 +160,8 @@ def _readable_entry(entry: Content) -> Content:
 def _workloads(environment: Environment, deploy: DeploySettings) -> Iterable[Content]:
     archiver = _Patch("archiver", sizes.ARCHIVER, _archiver_hash(environment))
     yield archiver.stateful_set(store_variables(deploy), sizes.archiver_grace_s(len(environment.spec.feeds)))
+    gateway = _Patch("gateway", sizes.GATEWAY, _gateway_hash(environment))
+    yield gateway.stateful_set(store_variables(deploy), sizes.GATEWAY_GRACE_S)
     yield _Patch("nats", sizes.NATS).stateful_set({"GOMEMLIMIT": sizes.go_memory_limit(sizes.NATS)})
     if uses_garage(deploy):
         yield _Patch("garage", sizes.GARAGE).stateful_set()
@@ -167,6 +169,7 @@ def _workloads(environment: Environment, deploy: DeploySettings) -> Iterable[Con
 
 def _volumes(environment: Environment, deploy: DeploySettings) -> Iterable[Content]:
     yield _claim("archiver", sizes.ARCHIVER_VOLUME)
+    yield _claim("gateway", sizes.GATEWAY_VOLUME)
     yield _claim("data-nats-0", sizes.nats_volume(environment))
     if uses_garage(deploy):
         yield _claim("data-garage-0", sizes.garage_volume(environment, deploy))
@@ -280,6 +283,11 @@ def _archiver_hash(environment: Environment) -> str:
     """It has a batcher per feed and normalizer, and writes the stream's limits whenever it connects."""
     feeds = {feed: _at_start(entry, HOT_FIELDS | {"shards"}) for feed, entry in environment.spec.feeds.items()}
     return _hash(environment.name, feeds, environment.spec.jetstream)
+
+
+def _gateway_hash(environment: Environment) -> str:
+    """It follows the live configuration of the feeds that it knows; clients come to it by its admin API."""
+    return _hash(environment.name, sorted(environment.spec.feeds), environment.spec.jetstream)
 
 
 def _at_start(entry: FeedEntry, left_out: frozenset[str]) -> Mapping[str, object]:

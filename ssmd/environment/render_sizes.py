@@ -41,6 +41,7 @@ class Resources(Struct, frozen=True):
 
 CONNECTOR: Final = Resources(100, 64, 1000, 256)
 ARCHIVER: Final = Resources(100, 128, 1000, 512)
+GATEWAY: Final = Resources(200, 128, 1000, 512)
 NATS: Final = Resources(500, 512, 2000, 1024)
 GARAGE: Final = Resources(300, 256, 1000, 1024)
 
@@ -61,6 +62,9 @@ def archiver_grace_s(feeds: int) -> int:
     return 25 + 20 * feeds
 
 
+GATEWAY_GRACE_S: Final = 70
+
+
 # volumes -------------------------------------------------------------------------------------------------------------
 
 
@@ -71,6 +75,10 @@ def connector_volume() -> str:
 
 ARCHIVER_VOLUME: Final = "1Gi"
 """Files of the run only; what it archives goes to the store."""
+
+
+GATEWAY_VOLUME: Final = "5Gi"
+"""Clients and counters: a row for each client, series and minute."""
 
 
 def nats_volume(environment: Environment) -> str:

@@ -15,6 +15,7 @@ from ssmd.supervisor.spec import (
     longest_drain_s,
 )
 from ssmd.supervisor.supervisor import Supervisor
+from ssmd.supervisor.temporary import contain
 
 __all__ = [
     "Actor",
@@ -39,5 +40,6 @@ __all__ = [
     "Supervisor",
     "Surroundings",
     "Versioned",
+    "contain",
     "longest_drain_s",
 ]

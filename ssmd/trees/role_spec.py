@@ -8,7 +8,7 @@ from msgspec import Struct
 from ssmd.environment.spec import Environment
 from ssmd.settings import Settings
 
-RoleName = Literal["connector", "archiver", "bootstrap", "candidate"]
+RoleName = Literal["connector", "archiver", "gateway", "bootstrap", "candidate"]
 
 
 class RoleSpec(Struct, frozen=True):

@@ -218,17 +218,27 @@ def _batcher(feed: str, spec: RoleSpec, world: World, board: HealthBoard) -> Bat
 _BUILDERS: Final = {"connector": connector, "archiver": archiver, "candidate": candidate}
 
 
-def role(spec: RoleSpec, world: World, on_listening: Callable[[str], None]) -> Supervisor:
-    """Return the whole tree of a role process: its ops endpoint beside its actors.
+OnListening = Callable[[str, str], None]
+"""Called with what listens (ops, gateway) and its URL."""
+
+
+def role(spec: RoleSpec, world: World, on_listening: OnListening) -> Supervisor:
+    """Return the whole tree of a role process but the gateway's, which has to be opened first."""
+    board = HealthBoard()
+    return role_tree(spec, board, on_listening, _BUILDERS[spec.role](spec, world, board))
+
+
+def role_tree(
+    spec: RoleSpec, board: HealthBoard, on_listening: OnListening, children: Sequence[ChildSpec]
+) -> Supervisor:
+    """Return the tree of a role process: its ops endpoint beside its actors.
 
     Five bugs within a minute make it give up: the process ends, and whoever runs it decides.
     """
-    board = HealthBoard()
-    build = _BUILDERS[spec.role]
-    ops = partial(OpsEndpoint, spec.title, spec.settings.ops, board, on_listening)
-    children = [ChildSpec("ops", ops), *build(spec, world, board)]
+    ops = partial(OpsEndpoint, spec.title, spec.settings.ops, board, partial(on_listening, "ops"))
+    whole = [ChildSpec("ops", ops), *children]
     surroundings = Surroundings(board=board, observe=observe)
-    return Supervisor(spec.role, Strategy.ONE_FOR_ONE, children, intensity=GIVE_UP, surroundings=surroundings)
+    return Supervisor(spec.role, Strategy.ONE_FOR_ONE, whole, intensity=GIVE_UP, surroundings=surroundings)
 
 
 async def bootstrap(spec: RoleSpec, world: World, within_s: float = BOOTSTRAP_WITHIN_S) -> bool:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import trio
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -19,7 +20,7 @@ from ssmd.actors.seeder import ConfigSeeder
 from ssmd.bus.nats import NatsDialer
 from ssmd.bus.server import ServerSettings, server_argv, wait_ready
 from ssmd.environment.spec import Environment
-from ssmd.errors import ExchangeDown
+from ssmd.errors import ExchangeDown, GatewayDown
 from ssmd.protocols import EXCHANGES
 from ssmd.run_files import Endpoints, run_dir, wait_for_run_file, write_run_file
 from ssmd.settings import ExchangeSettings, NatsSettings, Settings, parse_size
@@ -30,6 +31,7 @@ from ssmd.supervisor import (
     ChildSpec,
     HealthBoard,
     Intensity,
+    ProcessFailed,
     ProcessSpec,
     Strategy,
     Supervisor,
@@ -44,6 +46,7 @@ GIVE_UP: Final = Intensity(restarts=10, within_s=60)
 """With the backoff below, a process that cannot live is given up within a minute."""
 PROCESS_BACKOFF: Final = Backoff(first_s=0.2, cap_s=5.0)
 READY_WITHIN_S: Final = 30.0
+GATEWAY_DRAIN_S: Final = 40.0
 STORE_HEADROOM: Final = 1.5
 """The server may use this many times what the stream is limited to, for the key-value bucket and its overhead."""
 
@@ -60,6 +63,22 @@ class UpSpec(Struct, frozen=True):
     """Where the processes' output goes; None: this process's own."""
 
 
+class _Aside:
+    """A process that the others do without: however often it ends, it never makes the system give up."""
+
+    def __init__(self, process: ChildProcess) -> None:
+        self._process = process
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        try:
+            await self._process.run(task_status=task_status)
+        except ProcessFailed as error:
+            raise GatewayDown(str(error)) from error
+
+    def drain(self) -> None:
+        self._process.drain()
+
+
 class System:
     """Knows which processes run and where they listen, across their restarts."""
 
@@ -68,6 +87,7 @@ class System:
         self.board = HealthBoard()
         self.nats_url = spec.settings.nats.url
         self.exchange_url = ""
+        self.gateway_url = ""
         self.ops: dict[str, str] = {}
         self.pids: dict[str, int] = {"up": os.getpid()}
         self._run_dir = run_dir(spec.data_dir)
@@ -85,6 +105,7 @@ class System:
         return Endpoints(
             os.getpid(),
             self.nats_url,
+            gateway=self.gateway_url,
             ops=dict(self.ops),
             exchange=self.exchange_url,
             environment=self.spec.environment.name,
@@ -113,6 +134,7 @@ class System:
                 feed_entry(self.spec.environment, feed)
                 build = partial(self._role, "connector", feed)
                 children.append(self._process(f"connector:{feed}", build, drain_within_s=60))
+        children.append(self._process("gateway", self._gateway, drain_within_s=GATEWAY_DRAIN_S))
         return children
 
     def _process(self, name: str, build: Callable[[], Actor], drain_within_s: float) -> ChildSpec:
@@ -169,11 +191,16 @@ class System:
         spec_file = write_role_spec(self._run_dir, spec)
 
         async def ready() -> None:
-            self.ops.update((await wait_for_run_file(run_file)).ops)
+            told = await wait_for_run_file(run_file)
+            self.ops.update(told.ops)
+            self.gateway_url = told.gateway or self.gateway_url
             if self._is_published:
                 self.publish_endpoints()  # a restarted role listens elsewhere
 
         return self._child(name, role_argv(spec_file), ready)
+
+    def _gateway(self) -> Actor:
+        return _Aside(self._role("gateway", ""))
 
     def _child(self, name: str, argv: Sequence[str], ready: Callable[[], Awaitable[None]]) -> ChildProcess:
         log = None if self.spec.log_dir is None else self.spec.log_dir / f"{name.replace(':', '-')}.log"
@@ -198,6 +225,9 @@ class System:
         Raises ExchangeDown in a demo whose simulated exchange is not up: without an address the real one would be meant.
         """
         settings = replace(self.spec.settings, nats=NatsSettings(self.nats_url, self.spec.settings.nats.stream))
+        if self.gateway_url:  # a restarted gateway is where its clients look for it
+            listen = f"{settings.gateway.listen.rpartition(':')[0]}:{self.gateway_url.rpartition(':')[2]}"
+            settings = replace(settings, gateway=replace(settings.gateway, listen=listen))
         if self.spec.simulator is None or not feed:
             return settings
         if not self.exchange_url:

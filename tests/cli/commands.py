@@ -43,7 +43,7 @@ def started(
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SSMD_")}
-    return inherited | variables
+    return {"SSMD_GATEWAY_LISTEN": "127.0.0.1:0", **inherited, **variables}  # tests share the machine's ports
 
 
 def endpoints(data_dir: Path) -> Endpoints:

@@ -109,6 +109,25 @@ async def test_without_a_bus_a_role_is_alive_but_not_ready_and_a_second_signal_e
             assert await ended(process) in {0, 128 + signal.SIGTERM, 128 + signal.SIGINT}
 
 
+async def test_a_gateway_alone_is_alive_without_a_bus_and_ends_with_zero(tmp_path):
+    environment = tmp_path / "test.yaml"
+    environment.write_text(ENVIRONMENT)
+    words = ("run", "gateway", "--env", str(environment), "--data-dir", str(tmp_path))
+    async with httpx.AsyncClient(timeout=5) as client:
+        with started(tmp_path, *words, SSMD_NATS_URL="nats://127.0.0.1:1") as process:
+            await until_ready(process, tmp_path)
+            at = endpoints(tmp_path)
+            assert (await client.get(f"{at.gateway}/health")).json()["role"] == "gateway"
+            ready = await until_answer(client, f"{at.gateway}/health/ready", 503)
+            assert ready.json()["checks"]["nats"] == "down"
+            await until_answer(client, f"{at.ops['gateway']}/health/ready", 503)
+            samples = await fetch(client, at.ops["gateway"])
+            assert samples.total("ssmd_process_resident_bytes") < 128 << 20
+            terminate(process)
+            assert await ended(process) == 0
+    assert not (tmp_path / "run/endpoints.json").exists()
+
+
 def test_a_spec_file_that_holds_secrets_is_for_its_owner_only(tmp_path):
     environment = tmp_path / "test.yaml"
     environment.write_text(ENVIRONMENT)

@@ -16,7 +16,7 @@ from tests.cli.commands import SSMD, ended, endpoints, is_alive, started, termin
 
 pytestmark = pytest.mark.slow
 
-ROLES = {"up", "archiver", "connector:kraken"}
+ROLES = {"up", "archiver", "connector:kraken", "gateway"}
 
 
 class Seen(Struct):
@@ -29,6 +29,7 @@ class Seen(Struct):
     ready: dict[str, dict]
     metrics: dict[str, Samples]
     heard: list[dict]
+    asked: httpx.Response
     exit_code: int
     stdout: str
     stderr: str
@@ -47,11 +48,19 @@ async def watch(folder: Path) -> Seen:
             health = {role: (await until_answer(client, f"{url}/health")).json() for role, url in at.ops.items()}
             words = ("sub", "md.kraken.trade.>", "--count", "3", "--data-dir", str(data_dir))
             heard = await trio.run_process((*SSMD, *words), capture_stdout=True, capture_stderr=True)
+            asked = await ask(client, data_dir)
             metrics = {role: Samples.parse((await client.get(f"{url}/metrics")).text) for role, url in at.ops.items()}
         code = await ended(process)
     events = [json.loads(line) for line in heard.stdout.splitlines()]
     texts = ((folder / name).read_text() for name in ("stdout", "stderr"))
-    return Seen(at, pids, alive, health, ready, metrics, events, code, *texts, data_dir)
+    return Seen(at, pids, alive, health, ready, metrics, events, asked, code, *texts, data_dir)
+
+
+async def ask(client: httpx.AsyncClient, data_dir: Path) -> httpx.Response:
+    """Do what the line for curl says that the demo prints."""
+    name, _, value = (data_dir / "demo.header").read_text().strip().partition(": ")
+    url = re.search(r"^ask .* '(http\S+)'$", (data_dir.parent / "stderr").read_text(), re.MULTILINE)
+    return await client.get(url[1], headers={name: value})
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +96,7 @@ def test_readiness_means_that_the_dependencies_are_connected(seen):
     assert all(report["ready"] for report in seen.ready.values())
     checks = {check["name"] for role in ("connector:kraken", "archiver") for check in seen.ready[role]["checks"]}
     assert checks == {"nats", "kraken/0", "store"}
+    assert {check["name"] for check in seen.ready["gateway"]["checks"]} == {"nats", "store", "db"}
 
 
 @pytest.mark.parametrize("symbol", ["BTCUSD", "ETHUSD", "SOLUSD"])
@@ -128,6 +138,15 @@ def test_the_data_are_where_the_contract_says(seen):
     assert all(re.fullmatch(r"raw/kraken/\d{4}/\d\d/\d\d/\d\d/\d\d-\d\d\.jsonl\.zst", key) for key in raw)
     pattern = r"normalized/v1/kraken/(trade|quote|book)/[A-Z]+/\d{4}/\d\d/\d\d/\d\d-\d\d(\.p\d\d)?\.capnp\.zst"
     assert {re.fullmatch(pattern, key)[1] for key in normalized} == {"trade", "quote", "book"}
+
+
+def test_the_demo_makes_a_key_for_its_owner_alone_and_a_line_that_works_with_it(seen):
+    assert (seen.data_dir / "demo.header").stat().st_mode & 0o777 == 0o600
+    assert seen.asked.status_code == 200, seen.asked.text
+    assert {row["symbol"] for row in seen.asked.json()["data"]} <= {"BTCUSD"}
+    assert seen.endpoints.gateway in seen.stderr
+    key = (seen.data_dir / "demo.header").read_text().split()[-1]
+    assert key not in seen.stdout + seen.stderr
 
 
 def test_sub_prints_events_as_they_are_published(seen):

@@ -78,6 +78,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "HOME": str(folder / ".git"),
         "COLUMNS": "160",
+        "SSMD_GATEWAY_LISTEN": "127.0.0.1:0",  # tests share the machine's ports
     }
 
 

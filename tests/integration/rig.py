@@ -125,7 +125,7 @@ class System:
         settings = msgspec.structs.replace(self.settings, kraken=ExchangeSettings(ws_url=self.exchange_url))
         spec = RoleSpec(role, "kraken", self.described, settings, self.nats_url, str(self.data_dir), "")
         world = trees.local_world(spec)
-        self._lives[role] = Life(trees.role(spec, world, lambda _url: None))
+        self._lives[role] = Life(trees.role(spec, world, lambda _what, _url: None))
         await self._nursery.start(self._lives[role].run)
 
 

@@ -212,6 +212,9 @@ def our_variables_are_settings(documents: Documents) -> Iterator[str]:
             yield f"{where}: {error}"
             continue
         ports = {port["containerPort"] for port in container.get("ports", ()) if port["name"] == "ops"}
+        http = {f"0.0.0.0:{port['containerPort']}" for port in container.get("ports", ()) if port["name"] == "http"}
+        if "SSMD_GATEWAY_LISTEN" in ours and http != {loaded.gateway.listen}:
+            yield f"{where}: the gateway listens on {loaded.gateway.listen}, the port named http is {sorted(http)}"
         if "SSMD_OPS_PORT" in ours and ports != {loaded.ops.port}:
             yield f"{where}: /health is on {loaded.ops.port}, the port named ops is {sorted(ports)}"
 

@@ -67,7 +67,7 @@ def test_a_store_outside_of_the_cluster_takes_the_place_of_garage(tmp_path):
     told = {
         (each["name"], each.get("value")) for env in ours for each in env if each["name"].startswith("SSMD_STORAGE")
     }
-    assert len(ours) == 3
+    assert len(ours) == 4
     assert {
         ("SSMD_STORAGE_ENDPOINT", "https://s3.example.org"),
         ("SSMD_STORAGE_REGION", "eu-1"),
@@ -82,4 +82,4 @@ def test_another_store_is_another_job_and_restarts_whoever_writes_to_it(workload
     after = templates(build(written(tmp_path / "after", environment(), ELSEWHERE)))
     assert {name.partition("-")[0] for name in before.keys() - after.keys()} == {"Job/bootstrap", "StatefulSet/garage"}
     changed = {name for name in before.keys() & after.keys() if before[name] != after[name]}
-    assert changed == {"StatefulSet/connector-kraken", "StatefulSet/archiver"}
+    assert changed == {"StatefulSet/connector-kraken", "StatefulSet/archiver", "StatefulSet/gateway"}

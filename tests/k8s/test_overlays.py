@@ -38,7 +38,7 @@ def test_it_builds_and_every_document_is_valid(name):
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
     kinds = [document["kind"] for document in documents]
     feeds = len(shipped(name).spec.feeds)
-    assert (kinds.count("StatefulSet"), kinds.count("Job")) == (3 + feeds, 1)
+    assert (kinds.count("StatefulSet"), kinds.count("Job")) == (4 + feeds, 1)
 
 
 @pytest.mark.slow
@@ -125,6 +125,7 @@ PLANTED = {
     "our_variables_are_settings": [
         lambda all_: _container(all_, "Job")["env"].append({"name": "SSMD_NATS_ULR", "value": ""}),
         lambda all_: _container(all_, "StatefulSet/archiver")["ports"][0].update(containerPort=1),
+        lambda all_: _container(all_, "StatefulSet/gateway")["ports"][0].update(containerPort=1),
         lambda all_: _variable(all_, "StatefulSet/connector", "SSMD_STORAGE_ENDPOINT").update(value="garage:3900"),
         lambda all_: _volume(all_, "StatefulSet/connector", "s3")["secret"]["items"][0].update(path="other"),
     ],

@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from ssmd.cli.options import DEFAULT_DATA_DIR, DEFAULT_ENV, Config, DataDir, Env
 
-Role = Literal["connector", "archiver", "bootstrap"]
+Role = Literal["connector", "archiver", "gateway", "bootstrap"]
 
 
 def run(

@@ -1,1 +1,1 @@
-"""What is answered over HTTP, a blueprint for each part."""
+"""What the gateway answers over HTTP, one blueprint per file."""
