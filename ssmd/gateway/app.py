@@ -17,7 +17,7 @@ from werkzeug.routing import RequestRedirect
 
 from ssmd import metrics
 from ssmd.clock import NowNs, now_ns
-from ssmd.errors import BusDown, DatabaseDown, Outage, StoreDown
+from ssmd.errors import BadRecord, BusDown, DatabaseDown, Outage, StoreDown
 from ssmd.gateway.access import Doorkeeper, Principal
 from ssmd.gateway.answers import problem_body, problem_headers
 from ssmd.gateway.limits import Buckets, Rate
@@ -200,6 +200,12 @@ def _as_problem(error: Exception) -> Problem:
             return _of_http(error)
         case Outage():
             return _of_outage(error)
+        case BadRecord():
+            return Problem(
+                "damaged",
+                f"archived data cannot be read: {error}",
+                "ask for a time or a version without it; `ssmd verify` names all that is damaged, a reprocess makes it anew",
+            )
     return Problem("internal", "something went wrong here; it has been logged under this request id")
 
 

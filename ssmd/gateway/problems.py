@@ -32,6 +32,7 @@ STATUS: Final = {
     "upgrade_required": 426,
     "rate_limited": 429,
     "head_too_large": 431,
+    "damaged": 500,
     "internal": 500,
     "unavailable": 503,
 }

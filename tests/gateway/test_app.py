@@ -8,7 +8,7 @@ import structlog
 import trio
 from quart import Blueprint, Response, g, request
 
-from ssmd.errors import BusDown, DatabaseDown, StoreDown
+from ssmd.errors import BadRecord, BusDown, DatabaseDown, StoreDown
 from ssmd.gateway.access import Limits
 from ssmd.gateway.app import MAX_BODY_BYTES
 from ssmd.gateway.problems import STATUS, ParameterError, Problem, invalid
@@ -23,6 +23,7 @@ FAILURES = {
     "nats": BusDown("nats://user:pw@host"),
     "store": StoreDown("disk"),
     "db": DatabaseDown("locked"),
+    "torn": BadRecord("normalized/v1/kraken/trade/BTCUSD/2025/12/06/14-00.capnp.zst: cut off"),
     "parameters": invalid(ParameterError("limit", KEY, "at most 10000"), ParameterError("start", "x", "no time")),
 }
 
@@ -147,6 +148,13 @@ async def test_s21_a_bug_is_told_as_nothing_and_logged_with_its_request_id(bug, 
     (logged,) = [line for line in logs if line["event"] == "request_failed"]
     assert logged["request_id"] == body["request_id"]
     assert isinstance(logged["exc_info"], error)
+
+
+async def test_a_damaged_object_is_named_with_what_to_do():
+    async with serving(routes()) as (_, client):
+        body = checked(await client.get("/api/v1/fail/torn", headers=bearer()), "damaged")
+        assert "trade/BTCUSD/2025/12/06/14-00" in body["detail"]
+        assert "ssmd verify" in body["hint"]
 
 
 @pytest.mark.parametrize("dependency", ["nats", "store", "db"])

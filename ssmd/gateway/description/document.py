@@ -9,7 +9,7 @@ from ssmd.gateway.description.schemas import SCHEMAS
 from ssmd.gateway.problems import STATUS
 
 PROBLEM: Final = "application/problem+json"
-EVERYWHERE: Final = ("bad_request", "invalid_parameter", "method_not_allowed", "internal")
+EVERYWHERE: Final = ("bad_request", "invalid_parameter", "method_not_allowed", "damaged", "internal")
 WITH_A_KEY: Final = ("missing_key", "invalid_key", "rate_limited", "unavailable")
 TAGS: Final = {
     "history": "What was captured, as rows.",

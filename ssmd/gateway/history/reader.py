@@ -11,15 +11,16 @@ from msgspec import Struct
 from ssmd.blocking import Blocking, in_thread
 from ssmd.clock import NS_PER_S, NowNs, now_ns
 from ssmd.codec import blocks, marketdata, packing
-from ssmd.errors import StoreDown
+from ssmd.errors import BadRecord, StoreDown
 from ssmd.gateway.access import Series
 from ssmd.gateway.history.link import BusSource
 from ssmd.gateway.history.objects import NS_PER_DAY, MinuteObjects, ObjectIndex, StoredObject
 from ssmd.gateway.history.plan import FIRST_KEY, Plan, Source, Span, key_of
 from ssmd.gateway.history.tail import HELD_MESSAGES, Tail, TailMessage, TailMinute, TailPlace
 from ssmd.gateway.history.together import together
-from ssmd.model import Event, EventType
+from ssmd.model import Event
 from ssmd.store.base import Store
+from ssmd.store.keys import NormalizedKey
 
 BATCH_EVENTS: Final = 5_000
 READ_AHEAD_OBJECTS: Final = 16
@@ -68,7 +69,7 @@ class MinuteReader:
         self._next_archived: MinuteObjects | None = None
         self._next_tails: list[TailMinute | None] = []
         self._has_begun = False
-        self._steps: list[tuple[_Step, list[tuple[EventType, bytes]]]] = []
+        self._steps: list[tuple[_Step, list[tuple[NormalizedKey, bytes]]]] = []
         self._begun: tuple[_Step, Iterator[Event]] | None = None
         self._ahead = 1
 
@@ -112,7 +113,7 @@ class MinuteReader:
             size_bytes += sum(one.size_bytes for one in step.objects)
         self._ahead = min(2 * self._ahead, READ_AHEAD_OBJECTS)
         bodies = await _bodies(self._archive.store, [one for step in steps for one in step.objects])
-        self._steps = [(step, [(o.key.type, bodies[o.key.key]) for o in step.objects]) for step in steps]
+        self._steps = [(step, [(o.key, bodies[o.key.key]) for o in step.objects]) for step in steps]
 
     async def _step(self) -> _Step | None:
         """Merge the minutes of the archive and of the tails."""
@@ -171,13 +172,13 @@ def _take(events: Iterator[Event]) -> list[Event]:
 
 
 def _events_of(
-    plan: Plan, messages: Sequence[tuple[str, TailMessage]], bodies: Sequence[tuple[EventType, bytes]]
+    plan: Plan, messages: Sequence[tuple[str, TailMessage]], bodies: Sequence[tuple[NormalizedKey, bytes]]
 ) -> Iterator[Event]:
     """Give the events of one minute: within the span, behind the position of each feed, in order, each once.
 
     Decoded only as they are taken: a minute of all symbols may be larger than what is to be held of it.
     """
-    sources = [_unpacked(kind, body) for kind, body in bodies]
+    sources = [_unpacked(key, body) for key, body in bodies]
     if messages:
         sources.append(_decoded([message for _, message in messages]))
     events = sources[0] if len(sources) == 1 else _once(merge(*sources, key=_order))
@@ -186,8 +187,11 @@ def _events_of(
             yield event
 
 
-def _unpacked(kind: EventType, body: bytes) -> Iterator[Event]:
-    yield from marketdata.decode_many(kind, blocks.decompress(body, packing.MAX_OBJECT_BYTES))
+def _unpacked(key: NormalizedKey, body: bytes) -> Iterator[Event]:
+    try:
+        yield from marketdata.decode_many(key.type, blocks.decompress(body, packing.MAX_OBJECT_BYTES))
+    except BadRecord as error:
+        raise BadRecord(f"{key.key}: {error}") from error
 
 
 def _decoded(messages: Sequence[TailMessage]) -> Iterator[Event]:

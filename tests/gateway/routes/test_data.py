@@ -65,6 +65,12 @@ async def test_rows_have_the_names_and_values_of_the_contract(autojump_clock, se
     assert all(isinstance(number, (int, float)) for level in book["bids"] for number in level)
 
 
+async def test_an_object_that_cannot_be_read_is_never_left_out(autojump_clock, serving, captured):
+    key = next(key for key in captured.store.objects if key.startswith("normalized/v1/kraken/trade/BTCUSD/"))
+    captured.store.objects[key] = captured.store.objects[key][:-7]
+    assert (await serving.get(f"/api/v1/trades?symbol=BTCUSD&{DAY}")).status_code == 500
+
+
 async def test_every_answer_over_a_planted_gap_carries_it(autojump_clock, serving):
     """Minutes 1 and 2 lost a connection; each format says so, a page that does not touch it does not."""
     query = f"symbol=BTCUSD&{DAY}"
