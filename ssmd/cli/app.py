@@ -11,9 +11,12 @@ from ssmd import __version__, log
 from ssmd.cli.commands import backup, client, completion, config, env, feed, reprocess, symbol
 from ssmd.cli.commands.cat import cat
 from ssmd.cli.commands.doctor import doctor
+from ssmd.cli.commands.export import export
+from ssmd.cli.commands.get import get
 from ssmd.cli.commands.run import run
 from ssmd.cli.commands.simulate import simulate
 from ssmd.cli.commands.sub import sub
+from ssmd.cli.commands.tail import tail
 from ssmd.cli.commands.up import up
 from ssmd.cli.commands.verify import verify
 from ssmd.cli.output import help_console
@@ -49,7 +52,8 @@ def application() -> App:
     for verb in (up, run, sub, cat, doctor):
         tree.command(verb, help_epilogue="", version_flags=[])
     tree.command(backup.restore, help_epilogue="", version_flags=[])
-    tree.command(verify, help_epilogue="", version_flags=[])  # --version is the normalizer's
+    for reader in (get, tail, export, verify):
+        tree.command(reader, help_epilogue="", version_flags=[])  # --version is the normalizer's
     tree.command(simulate, help_flags=[], version_flags=[])  # --help is for the simulator's own parser
     return tree
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from ssmd.cli.options import DEFAULT_DATA_DIR
 from ssmd.trees import System
 
 _LISTEN: Final = (
@@ -26,6 +27,8 @@ def gateway_lines(system: System, header: Path | None) -> Iterable[str]:
     feeds = system.spec.environment.spec.feeds.values()
     symbol = next((entry.internal for feed in feeds for entry in feed.symbols), "BTCUSD")
     yield f"key        {header} (for you alone)"
+    place = "" if header.parent == DEFAULT_DATA_DIR else f" --data-dir {header.parent}"
+    yield f"read       .venv/bin/ssmd tail {symbol}{place}      .venv/bin/ssmd get trades {symbol} --last 100{place}"
     yield f"ask        curl -s -H @{header} '{system.gateway_url}/api/v1/trades?symbol={symbol}&last=5'"
     url = f"{system.gateway_url.replace('http', 'ws', 1)}/subscribe?symbols={symbol}"
     yield f'subscribe  {_python()} -c "{_LISTEN.format(header=header, url=url)}"'

@@ -16,12 +16,19 @@ from ssmd.trees import listen
 async def print_events(url: str, stream: str, subject: str, count: int | None) -> int:
     if count is not None and count < 1:
         raise ConfigError(f"--count is {count}; it must be at least 1")
+    async with until_signal():
+        await _print(url, stream, subject, math.inf if count is None else count)
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def until_signal() -> AsyncIterator[None]:
+    """Cancel the block at SIGINT or SIGTERM: for what has no end of its own, a signal is the ordinary one."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_at_signal, signals, nursery.cancel_scope)
-            await _print(url, stream, subject, math.inf if count is None else count)
+            yield
             nursery.cancel_scope.cancel()
-    return 0
 
 
 async def _stop_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

@@ -67,6 +67,38 @@ class Reach:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Reading:
+    """Which gateway is read, and with which key."""
+
+    gateway: Annotated[
+        str, Parameter(env_var="SSMD_GATEWAY", help="URL of a gateway; else the one that runs here.")
+    ] = ""
+    api_key_file: Annotated[
+        Path | None,
+        Parameter(
+            env_var="SSMD_API_KEY_FILE",
+            allow_leading_hyphen=True,
+            help="File with a key, - for stdin; else demo.header of the data directory.",
+        ),
+    ] = None
+    data_dir: DataDir = DEFAULT_DATA_DIR
+
+
+Symbol = Annotated[str, Parameter(name="SYMBOL", help="Symbols, such as BTCUSD, or the exchange's names for them.")]
+RangeStart = Annotated[
+    str,
+    Parameter(
+        allow_leading_hyphen=True,
+        help="A date, a time such as 2025-12-06T14:00Z (UTC), nanoseconds, or -15m; by the time of receiving.",
+    ),
+]
+RangeEnd = Annotated[str, Parameter(allow_leading_hyphen=True, help="Up to this time, itself not included; else now.")]
+Feeds = Annotated[str, Parameter(help="One feed; else all that the key may read.")]
+Version = Annotated[str, Parameter(name="--version", help="Of the normalizer; else the one that is served.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Recording:
     """What of the two places a change of clients is made in."""
 
