@@ -99,8 +99,7 @@ class Course:
             case Told():
                 yield from self._told(heard)
             case Heartbeat():
-                # while one catches up, the gateway's own place is ahead of what it has sent
-                if self._began_now:
+                if heard.pos is not None:
                     self._pos = heard.pos
             case Gap() | Lag() | Revoked():
                 yield heard

@@ -81,9 +81,9 @@ class Subscribed(Struct, frozen=True, tag_field="type", tag="subscribed"):
 
 
 class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat"):
-    """pos: everything up to it was sent."""
+    """pos: everything up to it was sent; None while the session catches up."""
 
-    pos: int
+    pos: int | None
 
 
 class Told(Problem, frozen=True, tag_field="type", tag="error"):

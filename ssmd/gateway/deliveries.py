@@ -52,6 +52,10 @@ class Deliveries:
         """What does not come live: it is being caught up with, or replayed."""
         return self._replayed.union(*self._older)
 
+    @property
+    def is_catching_up(self) -> bool:
+        return bool(self._older)
+
     def forget(self, gone: Collection[Series]) -> None:
         """Send nothing more of these."""
         for wanted in (*self._older, self._replayed):

@@ -179,7 +179,8 @@ class LiveSession:
     def _beat(self, now_s: float) -> float:
         """Send a heartbeat if it is time for one; return when to look again."""
         if now_s >= self._line.silent_since_s + HEARTBEAT_S:
-            self._line.tell(Heartbeat(rfc3339(self._parts.now()), self._hub.pos, self._hub.is_live))
+            pos = None if self._deliveries.is_catching_up else self._hub.pos
+            self._line.tell(Heartbeat(rfc3339(self._parts.now()), pos, self._hub.is_live))
         return self._line.silent_since_s + HEARTBEAT_S
 
     def _count_drops(self) -> None:

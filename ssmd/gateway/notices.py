@@ -97,10 +97,13 @@ class Lag(Struct, frozen=True, tag_field="type", tag="lag"):
 
 
 class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat"):
-    """Nothing else came for a while. pos: everything up to it was sent. live: false while the bus is away."""
+    """Nothing else came for a while. live: false while the bus is away.
+
+    pos: everything up to it was sent; null while the session catches up, and then that cannot be said.
+    """
 
     at: str
-    pos: int
+    pos: int | None
     live: bool
 
 

@@ -154,6 +154,20 @@ async def test_all_of_a_long_way_back_comes_without_a_pause_and_goes_on_live(aut
                 await client.next_of("heartbeat")  # a reading that had not ended would have failed by now
 
 
+async def _never(*_args: object) -> None:
+    await trio.sleep_forever()
+
+
+async def test_a_heartbeat_claims_no_place_while_one_catches_up(autojump_clock, world: World, monkeypatch):
+    """Who came back with it would miss what had not been sent yet."""
+    async with world.running():
+        await world.publish(trade(1), trade(2))
+        await world.parts.hub.reached(2)
+        monkeypatch.setattr(world.parts.rewinder, "read", _never)
+        async with world.client("?symbols=BTCUSD&from=pos:0") as client:
+            assert (await client.next_of("heartbeat"))["pos"] is None
+
+
 async def test_a_time_gives_everything_received_from_then_on(autojump_clock, world: World, forgetful):
     async with world.running():
         for seq in range(1, 40):

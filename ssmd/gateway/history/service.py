@@ -23,7 +23,7 @@ from ssmd.gateway.history.plan import Plan, Span
 from ssmd.gateway.history.quality import Asked, LiveView, Quality, Window, quality_of
 from ssmd.gateway.history.reader import Archive, MinuteReader
 from ssmd.gateway.problems import Problem
-from ssmd.gateway.query import RowsQuery
+from ssmd.gateway.query import MAX_LIMIT, RowsQuery
 from ssmd.gateway.times import rfc3339
 from ssmd.model import Event, type_of
 from ssmd.protocols.quality import worst
@@ -70,7 +70,8 @@ class History:
             plan = Plan(resolved.sources, resolved.series, answer.page.span)
             return Download(self._archive, query, (plan, rows, answer.quality), count)
         plan = plan_of(query, resolved)
-        await self._check_size(plan, resolved)
+        if query.limit is None or query.limit > MAX_LIMIT:
+            await self._check_size(plan, resolved)
         quality = await self.quality(resolved, plan.span)
         reader = await MinuteReader.open(self._archive, plan)
         return Download(self._archive, query, (plan, _Read(reader, query), quality), count)

@@ -323,6 +323,12 @@ async def test_a_cursor_belongs_to_its_request(autojump_clock, serving):
     ] == "cursor"
 
 
+async def test_a_few_rows_of_a_long_range_are_no_large_answer(autojump_clock, serving):
+    response = await serving.get("/api/v1/trades?symbol=BTCUSD&start=-90d&limit=3&format=csv")
+    assert response.status_code == 200
+    assert len((await response.get_data()).splitlines()) == 4
+
+
 async def test_an_answer_that_is_too_large_comes_with_an_estimate(autojump_clock, serving):
     assert "rows=" in (await serving.problem("/api/v1/trades?symbol=BTCUSD&start=-40d&format=csv"))["estimate"]
     estimate = (await serving.json(f"/api/v1/estimate?type=trade&symbol=BTCUSD&{DAY}"))["estimate"]
