@@ -31,10 +31,10 @@ from ssmd.bus.base import Incoming
 from ssmd.bus.memory import MemoryDialer
 from ssmd.codec import marketdata
 from ssmd.gateway.access import Grant, Principal, Series
-from ssmd.gateway.hub import Hub
-from ssmd.gateway.resume import Rewinder
-from ssmd.gateway.tickets import Tickets
-from ssmd.gateway.websocket import LiveParts, RequestHead, serve_websocket
+from ssmd.gateway.live.hub import Hub
+from ssmd.gateway.live.resume import Rewinder
+from ssmd.gateway.live.tickets import Tickets
+from ssmd.gateway.live.websocket import LiveParts, RequestHead, serve_websocket
 from ssmd.model import Book, Event, Quote, Trade, message_id, type_of
 
 CLIENTS = (1, 100, 500)

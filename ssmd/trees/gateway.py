@@ -15,29 +15,29 @@ import trio
 from ssmd.actors.ops import observe_process
 from ssmd.errors import ConfigError
 from ssmd.gateway.access import Series
-from ssmd.gateway.app import App, AppParts, make_app
-from ssmd.gateway.doors import DoorLimits
 from ssmd.gateway.entitlements import Entitlements, Place, open_entitlements
 from ssmd.gateway.history.catalog import Catalog
 from ssmd.gateway.history.feeds import Feeds
 from ssmd.gateway.history.link import BusLink
 from ssmd.gateway.history.reader import Archive, ArchiveReader
 from ssmd.gateway.history.service import History
-from ssmd.gateway.hub import Hub
-from ssmd.gateway.hub_reader import HubReader
-from ssmd.gateway.live import LiveParts
-from ssmd.gateway.live_catalog import CatalogKeeper, LiveCatalog
-from ssmd.gateway.live_service import LiveService
-from ssmd.gateway.readiness import Readiness
-from ssmd.gateway.resume import Rewinder
+from ssmd.gateway.live.catalog import CatalogKeeper, LiveCatalog
+from ssmd.gateway.live.hub import Hub
+from ssmd.gateway.live.hub_reader import HubReader
+from ssmd.gateway.live.parts import LiveParts
+from ssmd.gateway.live.resume import Rewinder
+from ssmd.gateway.live.service import LiveService
+from ssmd.gateway.live.tickets import Tickets
 from ssmd.gateway.routes.admin import admin_routes
 from ssmd.gateway.routes.audit import audit_routes
 from ssmd.gateway.routes.data import DataDeps, data_routes
 from ssmd.gateway.routes.meta import MetaParts, meta_routes
 from ssmd.gateway.routes.tickets import ticket_routes
-from ssmd.gateway.server import Web, WebParts, listen_on
-from ssmd.gateway.tickets import Tickets
-from ssmd.gateway.tls import Certificates
+from ssmd.gateway.web.app import App, AppParts, make_app
+from ssmd.gateway.web.doors import DoorLimits
+from ssmd.gateway.web.readiness import Readiness
+from ssmd.gateway.web.server import Web, WebParts, listen_on
+from ssmd.gateway.web.tls import Certificates
 from ssmd.model import Event
 from ssmd.settings import GatewaySettings, gateway_database
 from ssmd.supervisor import Check, ChildSpec, HealthBoard, Supervisor

@@ -8,14 +8,14 @@ import trio
 from quart import Blueprint
 
 from ssmd.gateway.access import CloseReason, Device, Grant, Limits, Principal, SessionHandle
-from ssmd.gateway.app import AppParts, make_app
-from ssmd.gateway.doors import DoorLimits
-from ssmd.gateway.handshake import RequestHead
+from ssmd.gateway.live.handshake import RequestHead
 from ssmd.gateway.problems import Problem
 from ssmd.gateway.routes.meta import MetaParts, meta_routes
-from ssmd.gateway.server import Web, WebParts, listen_on
-from ssmd.gateway.tls import Certificates
-from ssmd.gateway.transport import Patience, Transport
+from ssmd.gateway.web.app import AppParts, make_app
+from ssmd.gateway.web.doors import DoorLimits
+from ssmd.gateway.web.server import Web, WebParts, listen_on
+from ssmd.gateway.web.tls import Certificates
+from ssmd.gateway.web.transport import Patience, Transport
 from ssmd.supervisor import HealthBoard
 
 KEY = "ssmd_AAAAAAAA_reader-of-everything"

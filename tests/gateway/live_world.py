@@ -20,12 +20,12 @@ from ssmd.bus.memory import MemoryBroker, MemoryDialer
 from ssmd.clock import NS_PER_S
 from ssmd.codec import marketdata
 from ssmd.gateway.access import CloseReason, Device, Grant, Limits, Principal, Series
-from ssmd.gateway.hub import Hub
-from ssmd.gateway.hub_reader import HubReader
+from ssmd.gateway.live.hub import Hub
+from ssmd.gateway.live.hub_reader import HubReader
+from ssmd.gateway.live.resume import Rewinder
+from ssmd.gateway.live.tickets import Tickets
+from ssmd.gateway.live.websocket import LiveParts, RequestHead, serve_websocket
 from ssmd.gateway.problems import Problem
-from ssmd.gateway.resume import Rewinder
-from ssmd.gateway.tickets import Tickets
-from ssmd.gateway.websocket import LiveParts, RequestHead, serve_websocket
 from ssmd.model import Book, Event, Quote, Trade, message_id, type_of
 from ssmd.supervisor import Backoff, ChildSpec, HealthBoard, Strategy, Supervisor
 

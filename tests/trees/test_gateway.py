@@ -29,7 +29,7 @@ from ssmd.supervisor import HealthBoard
 from ssmd.supervisor.spec import longest_drain_s
 from ssmd.trees import RoleSpec, World
 from ssmd.trees.gateway import Gateway, Place, door_limits, gateway_role, open_entitlements
-from tests.gateway.test_server import HANDSHAKE
+from tests.gateway.web.test_server import HANDSHAKE
 from tests.integration.rig import environment
 
 NAMES = ("BTC/USD", "ETH/USD")

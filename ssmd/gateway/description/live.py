@@ -6,10 +6,10 @@ from typing import Final, get_args
 from msgspec import Struct
 
 from ssmd import __version__
-from ssmd.gateway.commands import Command
 from ssmd.gateway.description.parts import Json
 from ssmd.gateway.description.schemas import SCHEMAS, of_structs
-from ssmd.gateway.notices import Notice
+from ssmd.gateway.live.commands import Command
+from ssmd.gateway.live.notices import Notice
 
 COMMANDS: Final[tuple[type[Struct], ...]] = get_args(Command)
 NOTICES: Final[tuple[type[Struct], ...]] = get_args(Notice)

@@ -15,10 +15,10 @@ from ssmd.gateway.administration import Record
 from ssmd.gateway.description.parts import Json, Schema, listed, record, ref, text, whole
 from ssmd.gateway.formats.rows import SCHEMAS as COLUMNS
 from ssmd.gateway.formats.rows import Column
-from ssmd.gateway.health import Alive, Ready
 from ssmd.gateway.history.estimate import Estimate
 from ssmd.gateway.problems import STATUS, ParameterError
 from ssmd.gateway.routes import bodies
+from ssmd.gateway.web.health import Alive, Ready
 from ssmd.model import EVENT_TYPES, EventType
 
 TIME: Final = text(description="RFC 3339 with nine digits, UTC", examples=["2025-12-06T14:00:00.123456789Z"])

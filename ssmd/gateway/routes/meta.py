@@ -12,10 +12,10 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ssmd import __version__, metrics
 from ssmd.gateway.access import Doorkeeper
-from ssmd.gateway.app import client_address, key_given
 from ssmd.gateway.description import asyncapi, llms_text, openapi
-from ssmd.gateway.health import Alive, ChildState, Ready
 from ssmd.gateway.problems import Problem
+from ssmd.gateway.web.app import client_address, key_given
+from ssmd.gateway.web.health import Alive, ChildState, Ready
 from ssmd.supervisor import HealthBoard
 
 PAGES: Final = {

@@ -5,7 +5,7 @@ from http import HTTPStatus
 import msgspec
 from quart import Blueprint, Response, g
 
-from ssmd.gateway.tickets import VALID_S, Tickets
+from ssmd.gateway.live.tickets import VALID_S, Tickets
 
 
 def ticket_routes(tickets: Tickets) -> Blueprint:

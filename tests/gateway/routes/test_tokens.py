@@ -85,7 +85,10 @@ async def ask(path: str) -> tuple[int, set[str], set[str]]:
     source._dialer = WatchedDialer(serving.broker, subjects)
     serving.store.asked.clear()
     response = await serving.get(path)
-    json.loads(await response.get_data() or b"{}") if response.status_code != 200 else None
+    json.loads(await response.get_data() or b"{}") if response.status_code not in {
+        200,
+        404,
+    } else None  # a bare app has a page for 404
     return response.status_code, subjects, serving.store.asked
 
 
