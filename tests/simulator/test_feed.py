@@ -114,6 +114,7 @@ VALUES = st.recursive(
 REQUESTS = st.fixed_dictionaries({}, optional={"method": WORDS | VALUES, "params": VALUES, "req_id": VALUES})
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(message=st.text() | st.binary() | VALUES.map(json.dumps) | REQUESTS.map(json.dumps))
 async def test_no_message_of_a_client_raises(message):

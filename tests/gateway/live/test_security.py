@@ -286,6 +286,7 @@ async def test_a_slow_client_whose_trades_do_not_fit_is_closed_with_4408(world: 
         assert world.meter.of("agent-1") == len(got)
 
 
+@pytest.mark.slow
 async def test_30_a_storm_of_subscriptions_is_slowed_down_and_nobody_else_notices(autojump_clock, world: World):
     world.catalog.symbols = tuple(f"S{number}" for number in range(1_000))
     calm_key = world.doorkeeper.admit("calm", key="ssmd_calmcalm_1")
