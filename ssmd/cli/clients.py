@@ -23,6 +23,7 @@ from ssmd.cli.output import say
 from ssmd.cli.running import find_gateway
 from ssmd.environment.catalog import Catalog
 from ssmd.environment.clients import Client, Grant, add_client, entitle, remove_client, revoke
+from ssmd.environment.load import called
 from ssmd.environment.spec import PATTERNS, TIME
 from ssmd.errors import ConfigError
 from ssmd.model import EVENT_TYPES
@@ -140,7 +141,7 @@ async def _link_or_none(at: At, values: Settings, stack: AsyncExitStack) -> Gate
         if at.recording.no_file:
             raise ConfigError("--no-live and --no-file together change nothing; leave one of them out")
         return None
-    gateway = find_gateway(values, at.where.data_dir, at.reach, Path(at.env).stem)
+    gateway = find_gateway(values, at.where.data_dir, at.reach, called(at.env))
     if isinstance(gateway, str):
         if at.recording.no_file:
             raise ConfigError(f"--no-file: {gateway}; start one, or give --gateway URL")

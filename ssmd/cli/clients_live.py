@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from msgspec import Struct
 
@@ -25,7 +24,7 @@ from ssmd.cli.new_keys import KeyPlace
 from ssmd.cli.options import Asking, Format, parse_duration_s
 from ssmd.cli.output import say, show_record, show_rows
 from ssmd.cli.running import find_gateway
-from ssmd.environment.load import load
+from ssmd.environment.load import called, load
 from ssmd.environment.spec import EntitlementEntry
 from ssmd.errors import GatewayDown
 
@@ -54,7 +53,7 @@ async def running_gateway(at: At) -> AsyncIterator[GatewayLink]:
 
 async def list_clients(at: At, output: Format) -> int:
     """List the clients as the environment's gateway has them, or without one as the file has them."""
-    gateway = find_gateway(settings.load(at.where.config), at.where.data_dir, at.reach, Path(at.env).stem)
+    gateway = find_gateway(settings.load(at.where.config), at.where.data_dir, at.reach, called(at.env))
     if isinstance(gateway, str) or at.recording.no_live:
         entries = load(at.env).spec.entitlements
         types = {entry.client_id: entry.type for entry in entries if entry.type}

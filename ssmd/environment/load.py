@@ -81,6 +81,15 @@ def load(name: str) -> Environment:
     return inspect(path, read(path), {}).checked()
 
 
+def called(name: str) -> str:
+    """Return what an environment is called: as its file says, or as it is named when no file says so."""
+    try:
+        path = find(name)
+        return inspect(path, read(path), {}).name
+    except ConfigError:
+        return Path(name).stem
+
+
 def read(path: Path) -> bytes:
     if path.exists() and not (path.is_file() or path.is_dir()):  # to read a pipe may take for ever
         raise ConfigError(f"environment file {path} is no file")

@@ -199,3 +199,11 @@ def test_list_shows_the_gateways_clients_or_the_files(ask, lab, gateway):
     ask("client", "entitle", "bot", "--feed", "kraken", "--symbols", "BTC*", *LAB, "--no-file")
     assert "bot,display,kraken,BTC*" in ask("client", "list", *LAB, "-o", "csv").out
     assert "BTC" not in ask("client", "list", *LAB, "-o", "csv", "--no-live").out
+
+
+def test_a_file_anywhere_is_of_the_environment_that_it_names(ask, lab, gateway, tmp_path):
+    file = tmp_path / "another-name.yaml"
+    file.write_bytes(lab.read_bytes())
+    assert ask("client", "add", "bot", "--type", "display", "--env", str(file), "--no-file").code == 0
+    assert gateway.policy().client("bot") is not None
+    assert "bot" in ask("client", "list", "--env", str(file)).out
