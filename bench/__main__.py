@@ -7,25 +7,25 @@ publish     the bus client against a real nats-server, by batch size
 history     the gateway's history: a day of one symbol in each format, time to the first byte, rows/s, memory
 reprocess   rebuild and diff: frames/s, the stages of the hot loop, two processes, compression by level
 load        the whole system at 2,000 frames/s for a minute: latency, CPU, memory, and a check of the result
+latency     from the exchange's sending to a subscriber of the gateway, stage by stage, at 2,000 frames/s
 saturation  the whole system, offered more than it can take
 fanout      the gateway: what one more client costs per message, at 1, 100 and 500 clients
-subscriber  the whole system at 2,000 frames/s: how late messages are at a client
 help        how long --help of every command takes
 """
 
 import runpy
 import sys
 
-from bench import fanout, helptime, history, load, reprocess, stages, subscriber
+from bench import fanout, helptime, history, latency, load, reprocess, stages
 
 PARTS = {
     "stages": stages.run,
     "history": history.run,
     "reprocess": reprocess.run,
     "load": load.steady,
+    "latency": latency.run,
     "saturation": load.saturation,
     "fanout": fanout.run,
-    "subscriber": subscriber.run,
     "help": helptime.run,
 }
 SCRIPTS = ("decode", "codec", "publish")
@@ -33,7 +33,7 @@ SCRIPTS = ("decode", "codec", "publish")
 
 def main() -> None:
     names = sys.argv[1:] or [
-        "stages", *SCRIPTS, "history", "reprocess", "load", "saturation", "fanout", "subscriber", "help",
+        "stages", *SCRIPTS, "history", "reprocess", "load", "latency", "saturation", "fanout", "help",
     ]  # fmt: skip
     unknown = [name for name in names if name not in PARTS and name not in SCRIPTS]
     if unknown:

@@ -120,7 +120,7 @@ async def _judge(row: Row, rig: Rig, changes: Sequence[Change], target: HotChang
     row.at_most("connections_served", len({line.conn for line in read_ledger(rig.ledger)}), 1)
     revisions = [record.note.config.revision for record in records if isinstance(record.note, Configured)]
     row.at_least("revisions_noted", len(set(revisions)), len(changes))
-    row.note(command_s=_marks([change.took_s for change in changes]))  # with the start of a process
+    row.note(command_s=marks([change.took_s for change in changes]))  # with the start of a process
     _spread(row, "put_to_running_s", [change.ran_s for change in changes], target)
     _spread(row, "put_to_first_frame_s", first_frames_s(records, changes), target)
 
@@ -153,11 +153,11 @@ def is_market_data(record: Record) -> bool:
 
 def _spread(row: Row, name: str, values: Sequence[float], target: HotChange) -> None:
     """Note how the values lie, and judge the largest."""
-    row.note(**{name: _marks(values)})
+    row.note(**{name: marks(values)})
     row.at_most(f"{name}_max", max(values), target.effective_within_s)
 
 
-def _marks(values: Sequence[float]) -> dict[str, float]:
+def marks(values: Sequence[float]) -> dict[str, float]:
     ordered = sorted(values)
     shares = {"min": 0.0, "p50": 0.5, "p90": 0.9, "max": 1.0}
     return {mark: round(ordered[int(share * (len(ordered) - 1))], 3) for mark, share in shares.items()}

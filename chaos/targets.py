@@ -146,6 +146,14 @@ class StoreKilled(Struct, frozen=True, forbid_unknown_fields=True):
     frames_unaccounted: int
 
 
+class Revoking(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold when rights are taken from clients with live sockets. told_within_s: behind the command's answer."""
+
+    rate_per_s: int
+    sockets: int
+    told_within_s: float
+
+
 @cache
 def _tables() -> dict[str, Any]:
     return tomllib.loads(FILE.read_text())

@@ -1,0 +1,13 @@
+"""The gateway under clients that are not ours: what they may read, what is counted, and what others do to them."""
+
+from pathlib import Path
+
+from chaos.revoking import take_from_live
+from chaos.rows import Row
+from chaos.targets import Revoking, load
+
+REVOKING = load("revoke_live", Revoking)
+
+
+async def test_revoke_live(row: Row, tmp_path: Path) -> None:
+    await take_from_live(row, tmp_path, REVOKING)
