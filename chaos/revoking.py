@@ -37,12 +37,11 @@ class Scene:
         self.rig = rig
         self.desk = desk
         self.client_id = client_id
-        self.expires_ns = time.time_ns() + int(EXPIRES_IN_S * NS_PER_S)
+        self.expires_ns = int(time.time() + EXPIRES_IN_S) * NS_PER_S
 
     async def command(self, *words: str) -> None:
         """Run an ssmd command as an operator does."""
-        place = ("--env", str(self.rig.environment), "--data-dir", str(self.rig.data_dir))
-        argv = (sys.executable, "-m", "ssmd", "client", *words, *place)
+        argv = (sys.executable, "-m", "ssmd", "client", *words, "--data-dir", str(self.rig.data_dir))
         done = await trio.run_process(argv, capture_stdout=True, capture_stderr=True, check=False)
         assert done.returncode == 0, (words, done.stderr.decode())
 
@@ -59,7 +58,8 @@ class Scene:
 
 async def by_revoke(scene: Scene) -> Answers:
     sessions = await scene.sessions()
-    await scene.command("revoke", scene.client_id, "--feed", "kraken", "--yes", "--no-file")
+    environment = str(scene.rig.environment)
+    await scene.command("revoke", scene.client_id, "--feed", "kraken", "--yes", "--no-file", "--env", environment)
     return dict.fromkeys(sessions, time.time_ns())
 
 
@@ -126,6 +126,7 @@ async def _take(row: Row, scene: Scene, way: Way, target: Revoking) -> None:
         await clients.until_each(lambda diary: _told(diary, way) is not None, LATE_S, f"{scene.client_id} is told")
         if not way.code:
             await trio.sleep(GOES_ON_S)
+        await clients.leave()
         heard = [_heard(clients.diary(plan), way, answers) for plan in clients.plans]
         _judge(row, scene.client_id, way, heard, target)
 

@@ -225,6 +225,7 @@ def main(path: Path) -> None:
     for thread in threads:
         while thread.is_alive():
             thread.join(LOOK_EVERY_S)  # a signal is taken between two of these
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it leaves anyway
 
 
 if __name__ == "__main__":
