@@ -156,8 +156,9 @@ class Client:
                 got = self._hear(connection, LOOK_EVERY_S)
             except TimeoutError:
                 continue
-            if got.type == "error":
-                return  # such as: the bus is away. The next connection asks again
+            if got.type == "error":  # such as: the bus is away. The next connection asks again
+                self._note("closed", code=1000)
+                return
         self._say(connection, op="unsubscribe", id="end", **self._wanted())
         while self._hear(connection, ANSWER_WITHIN_S).id != "end":
             pass

@@ -146,6 +146,14 @@ class StoreKilled(Struct, frozen=True, forbid_unknown_fields=True):
     frames_unaccounted: int
 
 
+class Audit(Struct, frozen=True, forbid_unknown_fields=True):
+    """A gateway that is killed under clients. That nothing is lost, repeated or counted too much is no matter of numbers."""
+
+    rate_per_s: int
+    clients: int
+    for_s: float
+
+
 class Revoking(Struct, frozen=True, forbid_unknown_fields=True):
     """What must hold when rights are taken from clients with live sockets. told_within_s: behind the command's answer."""
 

@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+from chaos.audit import kill_under_clients
 from chaos.revoking import take_from_live
 from chaos.rows import Row
-from chaos.targets import Revoking, load
+from chaos.targets import Audit, Revoking, load
 
+KILLED = load("gateway_killed", Audit)
 REVOKING = load("revoke_live", Revoking)
 
 
 async def test_revoke_live(row: Row, tmp_path: Path) -> None:
     await take_from_live(row, tmp_path, REVOKING)
+
+
+async def test_gateway_killed(row: Row, tmp_path: Path) -> None:
+    await kill_under_clients(row, tmp_path, KILLED)
