@@ -154,6 +154,20 @@ class Audit(Struct, frozen=True, forbid_unknown_fields=True):
     for_s: float
 
 
+class Crowd(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client that keeps up may notice of others. clients: how many of each kind of chaos/rabble.py.
+
+    p99_change: of its latency, as a part of it; more only as far as quiet windows differ among themselves.
+    """
+
+    rate_per_s: int
+    rounds: int
+    window_s: float
+    clients: dict[str, int]
+    p99_change: float
+    gateway_peak_mb: float
+
+
 class Revoking(Struct, frozen=True, forbid_unknown_fields=True):
     """What must hold when rights are taken from clients with live sockets. told_within_s: behind the command's answer."""
 

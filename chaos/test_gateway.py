@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from chaos.audit import kill_under_clients
+from chaos.crowd import crowd
 from chaos.revoking import take_from_live
 from chaos.rows import Row
-from chaos.targets import Audit, Revoking, load
+from chaos.targets import Audit, Crowd, Revoking, load
 
 KILLED = load("gateway_killed", Audit)
+CROWD = load("crowd", Crowd)
 REVOKING = load("revoke_live", Revoking)
 
 
@@ -17,3 +19,7 @@ async def test_revoke_live(row: Row, tmp_path: Path) -> None:
 
 async def test_gateway_killed(row: Row, tmp_path: Path) -> None:
     await kill_under_clients(row, tmp_path, KILLED)
+
+
+async def test_crowd(row: Row, tmp_path: Path) -> None:
+    await crowd(row, tmp_path, CROWD)
