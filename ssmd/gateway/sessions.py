@@ -1,6 +1,7 @@
 """The live sessions: who is connected, from where, and how to reach them."""
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
@@ -64,6 +65,7 @@ class SessionTracker:
         self._audit = audit
         self._now = now
         self._sessions: dict[str, LiveSession] = {}
+        self._types: Counter[str] = Counter()
 
     def open(
         self,
@@ -84,14 +86,14 @@ class SessionTracker:
         session = LiveSession(principal, row, on_change, on_close)
         self._sessions[row.session_id] = session
         self._audit.note_session(row)
-        self._show()
+        self._count(row.display_type, +1)
         return session
 
     def leave(self, session: LiveSession) -> None:
         del self._sessions[session.session_id]
         ended_ns = max(session.row.connected_ns, self._now())
         self._audit.note_session(replace(session.row, disconnected_ns=ended_ns))
-        self._show()
+        self._count(session.row.display_type, -1)
 
     def find(self, session_id: str) -> LiveSession | None:
         return self._sessions.get(session_id)
@@ -110,7 +112,7 @@ class SessionTracker:
                 row.session_id, row.client_id, row.display_type, row.connected_ns, row.device_id, row.ip_address
             )
 
-    def _show(self) -> None:
-        types = [session.row.display_type for session in self._sessions.values()]
+    def _count(self, display_type: str, change: int) -> None:
+        self._types[display_type] += change
         for name in CLIENT_TYPES:
-            metrics.CLIENTS_CONNECTED.labels(name).set(types.count(name))
+            metrics.CLIENTS_CONNECTED.labels(name).set(self._types[name])

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import trio
 
+from ssmd import metrics
 from ssmd.blocking import in_thread
 from ssmd.errors import DatabaseDown
 from ssmd.gateway.access import CLIENT_TYPES, Device, Grant, Series
@@ -385,3 +386,23 @@ async def test_the_matrix_of_types_feeds_globs_and_expiry_lets_nothing_else_thro
         principal = await who.principal()
         found = {(s.feed, s.type, s.symbol) for s in principal.readable(series, clock.ns)}
         assert found == (set() if ends else set(allowed))
+
+
+# how many ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_metric_tells_how_many_of_each_type_are_connected(service):
+    display, trading = await visitor(service, "a", ALL), await visitor(service, "b", ALL, type="trading")
+
+    def connected() -> list[float | None]:
+        name = "ssmd_gateway_clients_connected"
+        return [metrics.REGISTRY.get_sample_value(name, {"type": kind}) for kind in CLIENT_TYPES]
+
+    async with AsyncExitStack() as outer:
+        await display.connect(outer, "one")
+        async with AsyncExitStack() as inner:
+            await display.connect(inner, "two")
+            await trading.connect(inner, "three")
+            assert connected() == [2, 0, 1]
+        assert connected() == [1, 0, 0]
+    assert connected() == [0, 0, 0]
