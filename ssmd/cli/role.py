@@ -3,6 +3,7 @@
 `ssmd run` and `ssmd up` write the specification and start this; a role's memory is its own.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -27,6 +28,10 @@ EXIT_UNREACHABLE: Final = 5
 EXIT_GAVE_UP: Final = 70
 CANDIDATE_MEMORY_BYTES: Final = 160 << 20
 """A connector's container may have 256 MB; what is above this ends the candidate and not the container."""
+
+GARBAGE_AFTER: Final = 50_000
+"""So many new objects until the gateway searches for garbage, and everybody waits. A session has some hundred: with the
+default of 700, two thousand sessions that end at once stop the others for 0.6 s, with this for 0.2 s."""
 
 
 def main() -> int:
@@ -81,6 +86,9 @@ async def _run_gateway(
 
     try:
         async with gateway_role(spec, world, addresses.__setitem__) as tree:
+            gc.collect()
+            gc.freeze()  # what is there for good need not be searched
+            gc.set_threshold(GARBAGE_AFTER)
             await trees.run_tree(tree, when_ready)
     except DatabaseDown as error:
         hint = "free the lock or the disk, or copy your last backup over it; nobody is let in until then"
