@@ -91,7 +91,7 @@ class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """flush_ms: the most that a SIGKILL loses; the writer usually needs a tenth of it.
+    """flush_ms: the most that a SIGKILL loses; the writer usually needs a twentieth of it.
 
     fsync_ms: the most that a power cut loses. max_bytes: what segments may take on disk before capture stalls.
     """

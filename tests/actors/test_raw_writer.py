@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
-from ssmd.actors.raw_writer import RawWriter
+from ssmd.actors.raw_writer import PACE_SHARE, RawWriter
 from ssmd.blocking import inline
 from ssmd.codec import raw
 from ssmd.errors import DiskFull
@@ -73,6 +74,25 @@ async def test_a_frame_is_on_disk_within_the_flush_time(rig, autojump_clock):
             rig.journal.append_frame("c-0-1", 0, '{"a":1}')
             await trio.sleep(FLUSH_MS / 1000)
             assert rig.on_disk() == ['{"a":1}']
+
+
+async def test_a_frame_behind_a_pause_is_written_at_once_and_the_next_ones_wait_to_be_a_group(rig, mock_clock):
+    texts = frames(3)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.writer().run)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(0.5)
+        rig.journal.append_frame("c-0-1", 0, texts[0])
+        await trio.testing.wait_all_tasks_blocked()
+        assert rig.on_disk() == texts[:1]
+        for seq in (1, 2):
+            rig.journal.append_frame("c-0-1", seq, texts[seq])
+            await trio.testing.wait_all_tasks_blocked()
+        assert rig.on_disk() == texts[:1]
+        mock_clock.jump(FLUSH_MS * PACE_SHARE / 1000)
+        await trio.testing.wait_all_tasks_blocked()
+        assert rig.on_disk() == texts
+        nursery.cancel_scope.cancel()
 
 
 async def test_frames_are_written_in_groups_and_synced_about_once_a_second(rig, autojump_clock):
