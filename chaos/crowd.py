@@ -28,6 +28,9 @@ READY_SHARE = 0.99
 CUT_OFF_WITHIN_S = 40.0
 CLOSED = "ssmd_gateway_sessions_closed_total"
 
+ALONE = 5
+"""Connections of the healthy client and of the administrator, at most."""
+
 Span = tuple[int, int]
 """From and to, by the wall clock in nanoseconds."""
 
@@ -37,6 +40,7 @@ async def crowd(row: Row, folder: Path, target: Crowd) -> None:
     watch = Stopwatch()
     quiet: list[Span] = []
     beside: defaultdict[str, list[Span]] = defaultdict(list)
+    left: defaultdict[str, list[Span]] = defaultdict(list)
     async with prepared(folder, f"--rate {target.rate_per_s} --seed {row.seed}") as rig:
         rig.variables["SSMD_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS"] = "4096"
         await rig.start()
@@ -48,9 +52,11 @@ async def crowd(row: Row, folder: Path, target: Crowd) -> None:
                         beside[kind].append(await _window(target))
                         await _judge_rabble(row, rig, kind, met(), clients * (turn + 1))
                     row.note(**{f"{kind}_rss_mb": rig.rss_mb(GATEWAY)})
+                    left[kind].append(await _all_gone(rig))
             row.at_most("gateway_peak_mb", rig.peak_mb(GATEWAY), target.gateway_peak_mb)
             await healthy.leave()
             _judge(row, healthy, quiet, beside, target)
+            _note_leaving(row, healthy, left)
         row.at_most("exit_code", await rig.stop(), 0)
     row.duration_s = watch.elapsed_s
 
@@ -94,6 +100,17 @@ async def _rabble(rig: Rig, desk: Office, name: str, clients: int) -> AsyncItera
     finally:
         process.kill()
         process.wait()
+
+
+async def _all_gone(rig: Rig) -> Span:
+    """Wait until only the healthy client is left, and return from when until when the others went."""
+    began_ns = time.time_ns()
+
+    async def are_gone() -> bool:
+        return await rig.total(GATEWAY, "ssmd_gateway_connections_open") <= ALONE
+
+    await until(are_gone, LATE_S, "the crowd is gone")
+    return began_ns, time.time_ns()
 
 
 class Met:
@@ -140,6 +157,14 @@ def _judge(
     lags = sum(entry.kind == "lag" for entry in healthy.diary(healthy.plans[0]))
     if codes != [1000] or lags:
         row.missed.append(f"the healthy client was closed with {codes[:-1]} and told of {lags} lags")
+
+
+def _note_leaving(row: Row, healthy: Subscribers, left: Mapping[str, Sequence[Span]]) -> None:
+    """Tell the latest message that came while all of a kind left at the same moment."""
+    latencies = _latencies_ms(healthy)
+    for kind, spans in left.items():
+        late = [late_ms for at_ns, late_ms in latencies if any(a <= at_ns < b + NS_PER_S for a, b in spans)]
+        row.note(**{f"{kind}_leaving_max_ms": round(max(late), 1)})
 
 
 def _latencies_ms(healthy: Subscribers) -> list[tuple[int, float]]:

@@ -168,6 +168,13 @@ class Crowd(Struct, frozen=True, forbid_unknown_fields=True):
     gateway_peak_mb: float
 
 
+class Described(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many examples a tool makes of each documented operation; none of them may find a fault."""
+
+    rate_per_s: int
+    examples: int
+
+
 class Revoking(Struct, frozen=True, forbid_unknown_fields=True):
     """What must hold when rights are taken from clients with live sockets. told_within_s: behind the command's answer."""
 

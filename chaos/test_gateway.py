@@ -4,12 +4,14 @@ from pathlib import Path
 
 from chaos.audit import kill_under_clients
 from chaos.crowd import crowd
+from chaos.described import ask_whatever_is_allowed
 from chaos.revoking import take_from_live
 from chaos.rows import Row
-from chaos.targets import Audit, Crowd, Revoking, load
+from chaos.targets import Audit, Crowd, Described, Revoking, load
 
 KILLED = load("gateway_killed", Audit)
 CROWD = load("crowd", Crowd)
+DESCRIBED = load("described", Described)
 REVOKING = load("revoke_live", Revoking)
 
 
@@ -23,3 +25,7 @@ async def test_gateway_killed(row: Row, tmp_path: Path) -> None:
 
 async def test_crowd(row: Row, tmp_path: Path) -> None:
     await crowd(row, tmp_path, CROWD)
+
+
+async def test_described(row: Row, tmp_path: Path) -> None:
+    await ask_whatever_is_allowed(row, tmp_path, DESCRIBED)
