@@ -48,12 +48,13 @@ async def crowd(row: Row, folder: Path, target: Crowd) -> None:
             for turn in range(target.rounds):
                 for kind, clients in target.clients.items():
                     quiet.append(await _window(target))
+                    alone_mb = rig.rss_mb(GATEWAY)
                     async with _rabble(rig, desk, f"{kind}-{turn}", clients) as met:
                         beside[kind].append(await _window(target))
                         await _judge_rabble(row, rig, kind, met(), clients * (turn + 1))
-                    row.note(**{f"{kind}_rss_mb": rig.rss_mb(GATEWAY)})
+                    _note_memory(row, kind, (alone_mb, rig.rss_mb(GATEWAY)), target)
                     left[kind].append(await _all_gone(rig))
-            row.at_most("gateway_peak_mb", rig.peak_mb(GATEWAY), target.gateway_peak_mb)
+            row.note(gateway_peak_mb=rig.peak_mb(GATEWAY))
             await healthy.leave()
             _judge(row, healthy, quiet, beside, target)
             _note_leaving(row, healthy, left)
@@ -69,6 +70,15 @@ async def _healthy(rig: Rig, desk: Office) -> AsyncIterator[Subscribers]:
     plans = [Plan("healthy", "healthy", key, SYMBOLS)]
     async with subscribed(desk, "healthy", plans) as clients:
         yield clients
+
+
+def _note_memory(row: Row, kind: str, mb: tuple[float, float], target: Crowd) -> None:
+    """What 2,000 sockets have needed once is kept for the next ones, so only what is before them says something."""
+    alone_mb, beside_mb = mb
+    row.note(**{f"{kind}_rss_mb": [round(alone_mb, 1), round(beside_mb, 1)]})
+    if kind == "idle" and "idle_kb_each" not in row.figures:
+        row.at_most("gateway_mb", alone_mb, target.gateway_mb)
+        row.at_most("idle_kb_each", (beside_mb - alone_mb) * 1024 / target.clients[kind], target.idle_kb_each)
 
 
 async def _window(target: Crowd) -> Span:

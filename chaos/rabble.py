@@ -24,6 +24,8 @@ CONNECTS_AT_ONCE = 20
 PER_ADDRESS = 150
 """Sockets from one address: below what one address may open in a burst."""
 
+PING, PONG = b"\x89\x00", b"\x8a\x80" + bytes(4)
+
 HEAD = (
     "GET /subscribe{query} HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nX-API-Key: {key}\r\n"
@@ -83,12 +85,14 @@ async def read_slowly(plan: Rabble, number: int, met: Met) -> None:
 
 
 async def be_idle(plan: Rabble, number: int, met: Met) -> None:
-    """Want nothing, and hear heartbeats."""
+    """Want nothing, hear heartbeats, and answer pings."""
     stream = await subscribed(plan, number)
     await stream.send_all(masked(op="unsubscribe", symbols=plan.symbols))
     met["ready"] += 1
-    while await stream.receive_some(SMALL_BYTES):
+    while heard := await stream.receive_some(SMALL_BYTES):
         met["heard"] += 1
+        if PING in heard:
+            await stream.send_all(PONG)
     met["ended"] += 1
 
 

@@ -158,6 +158,7 @@ class Crowd(Struct, frozen=True, forbid_unknown_fields=True):
     """What a client that keeps up may notice of others. clients: how many of each kind of chaos/rabble.py.
 
     p99_change: of its latency, as a part of it; more only as far as quiet windows differ among themselves.
+    gateway_mb: before the idle ones, which cost so much each.
     """
 
     rate_per_s: int
@@ -165,7 +166,8 @@ class Crowd(Struct, frozen=True, forbid_unknown_fields=True):
     window_s: float
     clients: dict[str, int]
     p99_change: float
-    gateway_peak_mb: float
+    gateway_mb: float
+    idle_kb_each: float
 
 
 class Described(Struct, frozen=True, forbid_unknown_fields=True):
