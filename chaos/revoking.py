@@ -112,8 +112,8 @@ async def take_from_live(row: Row, folder: Path, target: Revoking) -> None:
     watch = Stopwatch()
     async with running(folder, f"--rate {target.rate_per_s} --seed {row.seed}") as rig, office(rig) as desk:
         await rig.until_publishing(trio.current_time(), 0, LATE_S)
-        for name, way in WAYS.items():
-            await _take(row, Scene(rig, desk, name), way, target)
+        for name in target.ways:
+            await _take(row, Scene(rig, desk, name), WAYS[name], target)
         row.at_most("exit_code", await rig.stop(), 0)
     row.duration_s = watch.elapsed_s
 

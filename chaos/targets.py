@@ -181,6 +181,7 @@ class Revoking(Struct, frozen=True, forbid_unknown_fields=True):
     """What must hold when rights are taken from clients with live sockets. told_within_s: behind the command's answer."""
 
     rate_per_s: int
+    ways: tuple[str, ...]
     sockets: int
     told_within_s: float
 

@@ -10,6 +10,7 @@ from chaos.away import bus_away
 from chaos.faults import misbehave
 from chaos.hot import change_hot
 from chaos.kills import kill_each
+from chaos.revoking import take_from_live
 from chaos.system import end_and_start_again
 
 pytestmark = pytest.mark.slow
@@ -19,6 +20,7 @@ CRASHED = targets.load("short_actors_crashed", targets.Crashes)
 ENDED = targets.load("short_system_ended", targets.Restart)
 FAULTS = targets.load("short_exchange_faults", targets.Faults)
 AWAY = targets.load("short_nats_away", targets.BusAway)
+REVOKING = targets.load("short_revoke_live", targets.Revoking)
 HOT = targets.load("short_symbols_changed_hot", targets.HotChange)
 
 
@@ -44,3 +46,7 @@ async def test_what_was_received_while_the_bus_was_away_is_published_afterwards(
 
 async def test_symbols_change_while_everything_runs_and_no_other_frame_is_lost(row, tmp_path):
     await change_hot(row, tmp_path, HOT)
+
+
+async def test_live_sockets_feel_at_once_what_is_taken_from_them(row, tmp_path):
+    await take_from_live(row, tmp_path, REVOKING)
