@@ -153,15 +153,16 @@ async def _judge_rabble(row: Row, rig: Rig, kind: str, met: Mapping[str, int], s
 def _judge(
     row: Row, healthy: Subscribers, quiet: Sequence[Span], beside: Mapping[str, Sequence[Span]], target: Crowd
 ) -> None:
-    """Compare medians over the rounds; what the machine's own noise does among the quiet windows is allowed."""
+    """Compare each window with the quiet one before it; as much as quiet windows differ among themselves is allowed."""
     latencies = _latencies_ms(healthy)
     alone = [p99_ms(latencies, span) for span in quiet]
-    noise = max(alone) / statistics.median(alone)
+    noise = statistics.quantiles(alone, n=4)[2] / statistics.median(alone)
     row.note(quiet_p99_ms=[round(one, 1) for one in alone], noise=noise)
-    for kind, spans in beside.items():
+    for number, (kind, spans) in enumerate(beside.items()):
         found = [p99_ms(latencies, span) for span in spans]
+        before = alone[number :: len(beside)]
         row.note(**{f"{kind}_p99_ms": [round(one, 1) for one in found]})
-        change = statistics.median(found) / statistics.median(alone)
+        change = statistics.median(one / other for one, other in zip(found, before, strict=True))
         row.at_most(f"{kind}_p99_change", change, max(1 + target.p99_change, noise))
     codes = [entry.code for entry in healthy.diary(healthy.plans[0]) if entry.kind == "closed"]
     lags = sum(entry.kind == "lag" for entry in healthy.diary(healthy.plans[0]))
