@@ -120,6 +120,9 @@ async def take_from_live(row: Row, folder: Path, target: Revoking) -> None:
 
 async def _take(row: Row, scene: Scene, way: Way, target: Revoking) -> None:
     async with subscribed(scene.desk, scene.client_id, await _plans(scene, target.sockets)) as clients:
+        await clients.until_each(
+            lambda diary: bool(_taken(diary, way)), LATE_S, f"{scene.client_id} hears what it will lose"
+        )
         answers = await way.take(scene)
         if len(answers) != target.sockets:
             row.missed.append(f"{scene.client_id}: {len(answers)} sessions are live, not {target.sockets}")
@@ -146,6 +149,12 @@ def _told(diary: Sequence[Entry], way: Way) -> Entry | None:
     return next((entry for entry in diary if entry.kind == way.told), None)
 
 
+def _taken(diary: Sequence[Entry], way: Way) -> list[Entry]:
+    """Return the messages of what is taken."""
+    messages = (entry for entry in diary if entry.kind == "message")
+    return [entry for entry in messages if way.code or entry.series.rsplit("/", 1)[1] in TAKEN]
+
+
 class Heard(Struct, frozen=True):
     """What one socket heard. late_s, last_s: the notice, and the last message of what was taken, behind the answer.
 
@@ -164,7 +173,7 @@ def _heard(diary: Sequence[Entry], way: Way, answers: Answers) -> Heard:
     assert told is not None
     answered_ns = answers[next(entry.id for entry in diary if entry.kind == "opened")]
     messages = [entry for entry in diary if entry.kind == "message"]
-    taken = [entry for entry in messages if way.code or entry.series.rsplit("/", 1)[1] in TAKEN]
+    taken = _taken(diary, way)
     behind = sum(entry.at_ns > told.at_ns for entry in taken)
     goes_on = any(entry.at_ns > told.at_ns for entry in messages)
     last_ns = max(entry.at_ns for entry in taken)

@@ -50,7 +50,7 @@ class Limits(Struct, frozen=True):
     """Series on one connection."""
     requests_per_s: float = 20.0
     requests_burst: int = 100
-    commands_per_s: float = 50.0
+    commands_per_s: float = 20.0
     """Messages that a client sends over one WebSocket."""
 
 

@@ -62,6 +62,7 @@ from ssmd.trees.world import (
     STORE_BACKOFF,
     World,
     feed_entry,
+    feed_url,
     gauge,
     observe,
     stream_spec,
@@ -86,6 +87,7 @@ class Connector:
         self.world = world
         self.board = board
         self.exchange: Exchange = exchange(spec.feed)
+        self.url = feed_url(spec.settings, spec.feed)
         directory = spec.data_path / "journal" / spec.feed
         limits = JournalLimits(total_bytes=parse_size(spec.settings.journal.max_bytes, "journal.max_bytes"))
         self.journal = Journal(directory, limits, world.now)
@@ -170,8 +172,7 @@ class Connector:
         return Supervisor("sessions", Strategy.ONE_FOR_ONE, sessions, intensity=GIVE_UP)
 
     def _session(self, slot: int) -> Session:
-        url = self.spec.settings.exchange(self.spec.feed).ws_url or self.exchange.ws_url
-        place = Place(self.exchange, url, slot, self.world.transport, self.board)
+        place = Place(self.exchange, self.url, slot, self.world.transport, self.board)
         links = SessionLinks(self.journal, self.config, self.wishes[slot], self.lineage, self.budget, self.standing)
         return Session(place, links)
 

@@ -40,7 +40,7 @@ from ssmd.supervisor import (
 from ssmd.trees.role_process import role_argv, role_environment, write_role_spec
 from ssmd.trees.role_spec import RoleName, RoleSpec
 from ssmd.trees.storage import bucket_stores
-from ssmd.trees.world import BUS_BACKOFF, feed_entry, observe, stream_spec
+from ssmd.trees.world import BUS_BACKOFF, feed_entry, feed_url, observe, stream_spec
 
 GIVE_UP: Final = Intensity(restarts=10, within_s=60)
 """With the backoff below, a process that cannot live is given up within a minute."""
@@ -132,6 +132,7 @@ class System:
         for feed, entry in self.spec.environment.spec.feeds.items():
             if entry.enabled or feed in EXCHANGES:  # a disabled one idles, so that it can be enabled without a restart
                 feed_entry(self.spec.environment, feed)
+                feed_url(self.spec.settings, feed)  # a wrong one is told here, not by each start of the connector
                 build = partial(self._role, "connector", feed)
                 children.append(self._process(f"connector:{feed}", build, drain_within_s=60))
         children.append(self._process("gateway", self._gateway, drain_within_s=GATEWAY_DRAIN_S))

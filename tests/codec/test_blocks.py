@@ -91,7 +91,7 @@ def test_anything_behind_the_frame_is_a_bad_record():
 
 
 @pytest.mark.parametrize("states_size", [True, False])
-def test_a_bomb_is_stopped_by_counting_before_it_takes_memory(states_size):
+def test_s11_a_bomb_is_stopped_by_counting_before_it_takes_memory(states_size):
     blown_up = 1 << 28
     stream = zstandard.ZstdCompressor(level=3).compressobj(size=blown_up if states_size else -1)
     bomb = b"".join(stream.compress(bytes(1 << 22)) for _ in range(64)) + stream.flush()
@@ -105,7 +105,7 @@ def test_a_bomb_is_stopped_by_counting_before_it_takes_memory(states_size):
         blocks.decompress(bomb, 1 << 20, max_ratio=1 << 30)
 
 
-def test_a_window_above_the_limit_is_refused():
+def test_s11_a_window_above_the_limit_is_refused():
     wide = zstandard.ZstdCompressionParameters.from_level(3, window_log=27)
     stream = zstandard.ZstdCompressor(compression_params=wide).compressobj()
     packed = stream.compress(os.urandom(1 << 20)) + stream.flush()

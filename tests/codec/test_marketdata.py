@@ -204,7 +204,7 @@ def test_a_flipped_bit_never_gives_anything_but_an_event_or_a_bad_record(event, 
 
 
 @given(st.binary(max_size=400))
-def test_garbage_never_gives_anything_but_an_event_or_a_bad_record(payload):
+def test_s14_garbage_never_gives_anything_but_an_event_or_a_bad_record(payload):
     for kind in ("trade", "quote", "book"):
         for read in (marketdata.decode, marketdata.header):
             try:
@@ -232,7 +232,7 @@ def amplifier(levels: int) -> bytes:
     return bytes(payload)
 
 
-def test_a_message_that_claims_millions_of_levels_is_refused_at_once():
+def test_s14_a_message_that_claims_millions_of_levels_is_refused_at_once():
     assert len(marketdata.decode("book", amplifier(20)).bids) == 20  # so the form is right
     for levels in (10_000, (1 << 29) - 1):
         with pytest.raises(BadRecord, match=r"[Ll]imit"):

@@ -71,7 +71,7 @@ def first(marked: str) -> tuple[str, str]:
         ("«»plain words", "structure", "`ssmd env create NAME --from-template minimal` shows what one looks like"),
     ],
 )
-def test_what_is_not_plain_yaml_is_refused_at_its_place(marked, code, hint):
+def test_s12_what_is_not_plain_yaml_is_refused_at_its_place(marked, code, hint):
     assert first(marked) == (code, hint)
 
 
@@ -169,7 +169,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", list(BOMBS.values()), ids=list(BOMBS))
-def test_a_bomb_is_a_problem_with_a_place_in_less_than_a_second(bomb):
+def test_s12_a_bomb_is_a_problem_with_a_place_in_less_than_a_second(bomb):
     started_s = time.thread_time()
     problems = inspected(bomb).problems
     assert time.thread_time() - started_s < 1
@@ -222,7 +222,7 @@ _PIECES = [
 
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=25).map("".join))
-def test_no_soup_of_yaml_raises(text):
+def test_s12_no_soup_of_yaml_raises(text):
     never_raises(text.encode())
 
 
