@@ -24,6 +24,7 @@ from ssmd.clock import NS_PER_MINUTE, NS_PER_S, minute_of, now_ns
 from ssmd.codec import marketdata
 from ssmd.codec.packing import Item, pack
 from ssmd.gateway.access import Series
+from ssmd.gateway.live.commands import CommandBudget
 from ssmd.gateway.live.line import REVOKED, TOO_MANY
 from ssmd.gateway.times import rfc3339
 from ssmd.model import EVENT_TYPES, Event, EventType, message_id
@@ -120,6 +121,11 @@ class Running:
     async def publish(self, events: Collection[Event]) -> None:
         async with MemoryDialer(self.broker).connect() as bus:
             await bus.publish([_outgoing(event) for event in events])
+
+
+@pytest.fixture(autouse=True)
+def _commands_as_fast_as_they_come(monkeypatch):
+    monkeypatch.setattr("ssmd.gateway.live.session.CommandBudget", lambda _per_s, at_s: CommandBudget(1_000, at_s))
 
 
 @asynccontextmanager
