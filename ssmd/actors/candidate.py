@@ -39,6 +39,7 @@ class CandidateKeeper:
             if version:
                 await self._keep(version)
             else:
+                metrics.CANDIDATE_CURSOR_AGE.labels(self._feed).set_function(lambda: 0.0)  # nobody is to get on
                 await self._wait_other(version)
 
     def drain(self) -> None:

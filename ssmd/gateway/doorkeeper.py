@@ -25,7 +25,7 @@ from ssmd.gateway.database.policy import load, version
 from ssmd.gateway.keys import KeyRing, Pepper, id_of
 from ssmd.gateway.limits import Buckets, Rate, host_of
 from ssmd.gateway.problems import Problem
-from ssmd.gateway.sessions import LiveSession, SessionTracker
+from ssmd.gateway.sessions import SessionTracker, TrackedSession
 from ssmd.log import get_logger
 
 CHECK_S: Final = 0.5
@@ -116,7 +116,7 @@ class PolicyDoorkeeper:
         device: Device,
         on_change: Callable[[Principal], None],
         on_close: Callable[[CloseReason], None],
-    ) -> AsyncIterator[LiveSession]:
+    ) -> AsyncIterator[TrackedSession]:
         """Register a live session for the length of the context. Raises Problem: rate_limited, invalid_key."""
         now = self._admit(principal, device)
         live = self.tracker.open(now, device, on_change, on_close)

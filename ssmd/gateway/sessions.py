@@ -14,7 +14,7 @@ from ssmd.gateway.audit import AuditLog
 from ssmd.gateway.database.usage import SessionRow
 
 
-class LiveSession:
+class TrackedSession:
     """One connection. What it is told is told at once, with no await in between."""
 
     def __init__(
@@ -64,7 +64,7 @@ class SessionTracker:
     def __init__(self, audit: AuditLog, now: NowNs) -> None:
         self._audit = audit
         self._now = now
-        self._sessions: dict[str, LiveSession] = {}
+        self._sessions: dict[str, TrackedSession] = {}
         self._types: Counter[str] = Counter()
 
     def open(
@@ -73,7 +73,7 @@ class SessionTracker:
         device: Device,
         on_change: Callable[[Principal], None],
         on_close: Callable[[CloseReason], None],
-    ) -> LiveSession:
+    ) -> TrackedSession:
         row = SessionRow(
             f"s-{secrets.token_hex(6)}",
             principal.client_id,
@@ -83,26 +83,26 @@ class SessionTracker:
             device.device_id,
             device.ip_address,
         )
-        session = LiveSession(principal, row, on_change, on_close)
+        session = TrackedSession(principal, row, on_change, on_close)
         self._sessions[row.session_id] = session
         self._audit.note_session(row)
         self._count(row.display_type, +1)
         return session
 
-    def leave(self, session: LiveSession) -> None:
+    def leave(self, session: TrackedSession) -> None:
         del self._sessions[session.session_id]
         ended_ns = max(session.row.connected_ns, self._now())
         self._audit.note_session(replace(session.row, disconnected_ns=ended_ns))
         self._count(session.row.display_type, -1)
 
-    def find(self, session_id: str) -> LiveSession | None:
+    def find(self, session_id: str) -> TrackedSession | None:
         return self._sessions.get(session_id)
 
-    def of(self, client_id: str) -> Sequence[LiveSession]:
+    def of(self, client_id: str) -> Sequence[TrackedSession]:
         """Return the sessions of a client that are to stay, oldest first."""
         return [s for s in self._sessions.values() if s.row.client_id == client_id and not s.is_closing]
 
-    def all(self) -> Sequence[LiveSession]:
+    def all(self) -> Sequence[TrackedSession]:
         return tuple(self._sessions.values())
 
     def views(self) -> Iterator[SessionView]:

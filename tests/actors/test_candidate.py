@@ -84,9 +84,11 @@ async def test_it_runs_what_the_configuration_names_from_one_moment_to_the_next(
     world.config.set(V3)
     await settle()
     assert (world.states(), is_up("v2"), is_up("v3")) == ([("v2", "ended"), ("v3", "running")], 0, 1)
+    metrics.CANDIDATE_CURSOR_AGE.labels("kraken").set_function(lambda: 77.0)
     world.config.set(NONE)
     await settle()
     assert world.states() == [("v2", "ended"), ("v3", "ended")]
+    assert metrics.REGISTRY.get_sample_value("ssmd_candidate_cursor_age_seconds", {"feed": "kraken"}) == 0
 
 
 async def test_its_death_is_an_outage_of_nobody_else(nursery, autojump_clock):
