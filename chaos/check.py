@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from chaos.ledger import compare, same
 from ssmd.actors.sealer import Manifest
+from ssmd.archive.reading import raw_keys, raw_records
 from ssmd.bus.base import BusDialer
 from ssmd.clock import NS_PER_S, minute_of
 from ssmd.codec import blocks, marketdata
@@ -22,7 +23,7 @@ from ssmd.errors import BadRecord
 from ssmd.model import EVENT_TYPES, Event, EventType, message_id, type_of
 from ssmd.protocols.coverage import Gap
 from ssmd.records import Record
-from ssmd.reprocess import normalize, raw_keys, raw_records
+from ssmd.reprocess import normalize
 from ssmd.store.base import Store
 from ssmd.store.keys import NormalizedKey, RawKey, normalized_prefix, raw_prefix
 

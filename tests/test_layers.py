@@ -19,7 +19,7 @@ LAYER_1: Final = ("protocols", "codec", "store.keys", "environment", "supervisor
 GATEWAY_VALUES: Final = ("gateway.access", "gateway.clients", "gateway.reconcile")
 SEAMS: Final = ("bus.base", "store.base", "journal")
 
-GATEWAY_KNOWS: Final = ("actors.edition", "actors.report", "actors.symbol_watcher", "reprocess.ledger")
+GATEWAY_KNOWS: Final = ("actors.edition", "actors.report", "actors.symbol_watcher", "archive")
 """Names and records of others that the gateway reads: who archives what, live configuration, reports, the ledger."""
 
 NO_IO: Final = ("trio", "os", "pathlib", "io", "socket", "ssl", "subprocess", "shutil", "tempfile", "asyncio")
@@ -43,6 +43,7 @@ EVERYTHING: Final = (
     "journal",
     "gateway",
     "actors",
+    "archive",
     "reprocess",
     "backup",
     "simulator",
@@ -62,15 +63,18 @@ LAYERS: Final = {
     "store": Layer((*LAYER_0, *LAYER_1)),
     **dict.fromkeys(GATEWAY_VALUES, Layer((*LAYER_0, *GATEWAY_VALUES), never=NO_SOCKETS)),
     "gateway.database": Layer((*LAYER_0, *LAYER_1, *GATEWAY_VALUES)),
-    "actors": Layer((*LAYER_0, *LAYER_1, *SEAMS)),
+    "actors": Layer((*LAYER_0, *LAYER_1, *SEAMS, "archive")),
     "gateway": Layer((*LAYER_0, *LAYER_1, *SEAMS, *GATEWAY_KNOWS)),
-    "reprocess": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys"), venues=True),
-    "backup": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys")),
+    "archive": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys")),
+    "reprocess": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys", "archive"), venues=True),
+    "backup": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys", "archive")),
     "simulator": Layer(LAYER_0),
     "client": Layer((), never=("trio",)),  # whoever installs it alone gets nothing else of ours to run
     "run_files": Layer((*LAYER_0, "journal")),
     "trees": Layer((*EVERYTHING, "run_files"), venues=True),
-    "cli": Layer((*LAYER_0, "environment", "run_files", "trees", "reprocess", "backup", "simulator", "client")),
+    "cli": Layer(
+        (*LAYER_0, "environment", "run_files", "trees", "archive", "reprocess", "backup", "simulator", "client")
+    ),
     "__main__": Layer(("cli",)),
     "": Layer(()),
 }

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from ssmd import settings
+from ssmd.archive.ledger import FeedLedger, Gap, MinuteState, merged_gaps
 from ssmd.cli.options import Format, Where, parse_duration_s
 from ssmd.cli.output import say, show_rows
 from ssmd.cli.reprocessing import opener, rfc3339, time_ns
@@ -14,7 +15,6 @@ from ssmd.clock import NS_PER_S, minute_of, now_ns
 from ssmd.environment.load import load
 from ssmd.environment.spec import Environment, FeedEntry
 from ssmd.errors import BusDown, ConfigError
-from ssmd.reprocess.ledger import FeedLedger, Gap, MinuteState, merged_gaps
 from ssmd.reprocess.prune import ledger_versions_of
 from ssmd.trees import ConnectorReport, live_link
 

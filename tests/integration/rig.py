@@ -18,12 +18,12 @@ import trio
 
 from ssmd import metrics, trees
 from ssmd.actors.sealer import Manifest
+from ssmd.archive.reading import raw_keys, raw_records
 from ssmd.bus.server import ServerSettings, server_argv, wait_ready
 from ssmd.cli.samples import Samples
 from ssmd.environment.spec import BucketEntry, Environment, StorageEntry
 from ssmd.protocols.coverage import Gap
 from ssmd.records import Record
-from ssmd.reprocess import raw_keys, raw_records
 from ssmd.settings import ExchangeSettings, Settings, StorageSettings
 from ssmd.simulator import SimulatorConfig, parse_fault, serve
 from ssmd.store.base import Store

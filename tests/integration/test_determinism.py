@@ -6,9 +6,10 @@ import pytest
 import trio
 
 from chaos.check import check
+from ssmd.archive.reading import archived_events
 from ssmd.codec import marketdata
 from ssmd.model import EVENT_TYPES, Event, message_id, type_of
-from ssmd.reprocess import archived_events, normalize
+from ssmd.reprocess import normalize
 from tests.integration.rig import System, environment, raw_of, running, synthetic
 
 NAMES = ("BTC/USD", "ETH/USD", "SOL/USD")

@@ -3,9 +3,9 @@
 import pytest
 import trio
 
+from ssmd.archive.ledger import ledger
+from ssmd.archive.reading import raw_keys
 from ssmd.clock import NS_PER_MINUTE, now_ns
-from ssmd.reprocess import raw_keys
-from ssmd.reprocess.ledger import ledger
 from ssmd.reprocess.verify import VerifySpec, verify
 from ssmd.store.keys import quality_prefix
 from tests.integration.rig import environment, running, synthetic

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from chaos.check import check
+from ssmd.archive.reading import archived_events
 from ssmd.records import Disconnected, Record, Resync
-from ssmd.reprocess import archived_events
 from tests.integration.rig import System, environment, gaps_of, gauge, raw_of, running, synthetic
 
 NAMES = ("BTC/USD", "ETH/USD", "SOL/USD")

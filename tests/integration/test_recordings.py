@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from chaos.check import check
+from ssmd.archive.reading import archived_events
 from ssmd.model import Book, Trade
-from ssmd.reprocess import archived_events
 from tests.integration.rig import System, environment, raw_of, replayed, running
 from tests.integration.test_tools import decode_with_tools
 from tests.protocols.recorded import BTC_2023, BTC_ETH, HEARTBEAT, TEN_NAMES, TEN_PAIRS

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 import trio
 
+from ssmd.archive.reading import archived_events
 from ssmd.clock import NS_PER_S, now_ns
 from ssmd.environment.load import load
 from ssmd.model import EVENT_TYPES, Event
 from ssmd.protocols.base import TradePrint
 from ssmd.protocols.decoder import VERSIONS, FeedDecoder, Versions
-from ssmd.reprocess import archived_events
 from ssmd.reprocess.day_diff import Wanted
 from ssmd.reprocess.diff import compare_versions
 from ssmd.reprocess.hold import hold_names

@@ -6,13 +6,13 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from ssmd.archive.ledger import NO_RECORD, NOT_YET_ARCHIVED, UNREADABLE, FeedLedger, MinuteState
 from ssmd.clock import NS_PER_MINUTE, minute_of
 from ssmd.gateway.history.plan import Span
 from ssmd.gateway.history.together import plain_outages
 from ssmd.gateway.times import rfc3339
 from ssmd.protocols.coverage import Gap
 from ssmd.protocols.quality import BOOK_ONLY, Status, touches, worst
-from ssmd.reprocess.ledger import NO_RECORD, NOT_YET_ARCHIVED, UNREADABLE, FeedLedger, MinuteState
 from ssmd.store.base import Store
 
 LIVE: Final = "live"

@@ -5,10 +5,10 @@ from msgspec.structs import replace
 
 from ssmd.actors.absence import note_absence
 from ssmd.actors.lineage import Link
+from ssmd.archive.ledger import FeedLedger, MinuteState, ledger, merged_gaps
 from ssmd.protocols import quality
 from ssmd.protocols.coverage import Gap
 from ssmd.records import Configured, Disconnected, FeedConfig, Predecessor
-from ssmd.reprocess.ledger import FeedLedger, MinuteState, ledger, merged_gaps
 from ssmd.reprocess.verify import VerifySpec, verify
 from ssmd.store.keys import QualityKey
 from tests.reprocess.captured import FEED, Captured, at, faulty_run

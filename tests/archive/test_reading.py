@@ -1,10 +1,10 @@
 import pytest
 
+from ssmd.archive.reading import archived_events, raw_keys, raw_records
 from ssmd.codec import blocks, marketdata, raw
 from ssmd.errors import BadRecord
 from ssmd.model import Trade
 from ssmd.records import Record
-from ssmd.reprocess import archived_events, raw_keys, raw_records
 from ssmd.store.base import Store
 from ssmd.store.keys import NormalizedKey, RawKey
 from ssmd.store.memory import MemoryStore

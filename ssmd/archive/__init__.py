@@ -1,0 +1,4 @@
+"""Read what is stored: raw records and events in order, and what is known of the quality of each minute.
+
+reading: objects in the order of capture. ledger: every minute of a range with one answer.
+"""
