@@ -83,7 +83,7 @@ class Bench:
         self.broker = MemoryBroker()
         source = DialEachTime(MemoryDialer(self.broker))
         now_ns = START_NS + (MINUTES + 120) * NS_PER_MINUTE
-        archive = Archive(store, source, now=lambda: now_ns)
+        archive = Archive(store, source, "bench", now=lambda: now_ns)
         self.catalog = Catalog(Feeds(environment(), source, store, lambda: now_ns), store, lambda: now_ns)
         self.history = History(archive, self.catalog)
         self.rows = 0

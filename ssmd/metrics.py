@@ -126,6 +126,9 @@ ARCHIVER_POISON: Final = _counter("ssmd_archiver_poison_messages_total", "Messag
 ARCHIVER_DISCARDED: Final = _counter(
     "ssmd_archiver_discarded_messages_total", "At most so many messages left the stream unarchived.", ("feed",)
 )
+ARCHIVER_UNARCHIVED: Final = _counter(
+    "ssmd_archiver_unarchived_events_total", "Events found missing in the archive; the raw data has them.", ("feed",)
+)
 OBJECTS_STORED: Final = _counter("ssmd_archiver_objects_total", "Objects stored.", ("feed",))
 
 RETENTION_DELETED: Final = _counter(

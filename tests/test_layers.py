@@ -15,7 +15,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 VENUES: Final = ("kraken", "coinbase", "binance")
 
 LAYER_0: Final = ("model", "records", "errors", "clock", "metrics", "log", "settings")
-LAYER_1: Final = ("protocols", "codec", "store.keys", "environment", "supervisor", "blocking")
+LAYER_1: Final = ("protocols", "codec", "store.keys", "store.key_rules", "environment", "supervisor", "blocking")
 GATEWAY_VALUES: Final = ("gateway.access", "gateway.clients", "gateway.reconcile")
 SEAMS: Final = ("bus.base", "store.base", "journal")
 
@@ -54,7 +54,8 @@ LAYERS: Final = {
     "settings": Layer(LAYER_0, never=("trio", "socket", "asyncio")),
     "protocols": Layer(LAYER_0, never=NO_CLOCK, venues=True),
     "codec": Layer(LAYER_0, never=NO_SOCKETS),
-    "store.keys": Layer(LAYER_0, never=NO_SOCKETS),
+    "store.keys": Layer((*LAYER_0, "store.key_rules"), never=NO_SOCKETS),
+    "store.key_rules": Layer(LAYER_0, never=NO_SOCKETS),
     "environment": Layer(LAYER_0, never=NO_SOCKETS),
     "supervisor": Layer(LAYER_0),
     "blocking": Layer(LAYER_0),

@@ -6,10 +6,11 @@ from typing import Final
 import trio
 
 from ssmd import metrics
+from ssmd.actors.archive_progress import ArchiveProgress
 from ssmd.actors.edition import Edition
 from ssmd.actors.minute import NEVER_NS, Minute
 from ssmd.blocking import Blocking, in_thread
-from ssmd.bus.base import BusDialer, Consumer, Incoming, StreamSpec
+from ssmd.bus.base import Bus, BusDialer, Consumer, Incoming, StreamSpec
 from ssmd.clock import NS_PER_MINUTE, NS_PER_S, NowNs, minute_of, now_ns
 from ssmd.codec import marketdata
 from ssmd.codec.packing import Identity, Item, Series, identities, pack
@@ -25,6 +26,8 @@ GRACE_NS: Final = 2 * NS_PER_S
 """How far a later message must be past a minute's end; several connections do not arrive in perfect order."""
 QUIET_S: Final = 5.0
 """A minute behind which nothing follows is closed by the clock, after the stream was silent for so long."""
+ASK_EVERY_S: Final = 10.0
+"""How often the batcher looks how far the stream goes, at most."""
 
 
 class ArchiveFeed:
@@ -34,6 +37,8 @@ class ArchiveFeed:
         self.edition = edition
         self.stream = stream
         self.blocking = blocking
+        self.progress = ArchiveProgress()
+        """What was done, for the stocktaker: this object outlives each batcher."""
         self.probe = f"normalized/{edition.version}/{edition.feed}/probe"
         """A key that holds nothing: asking for it tells whether the store answers."""
 
@@ -53,6 +58,7 @@ class Batcher:
         self._check = board.check("nats")
         self._store_check = board.check("store")
         self._now = now
+        self._progress = archive.progress
         self._log = get_logger(feed=archive.edition.feed, version=archive.edition.version, actor="batcher")
         self._draining = False
         self._minutes: dict[int, Minute] = {}
@@ -60,6 +66,7 @@ class Batcher:
         self._arrived_s = 0.0
         self._last_stream_seq = 0
         self._acked_stream_seq = 0
+        self._asked_s = float("-inf")
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Archive until drained, then store what is there. Raises BusDown or StoreDown, both outages."""
@@ -74,7 +81,7 @@ class Batcher:
                     self._check.ok()
                     self._note_discarded(consumer.discarded)
                     await self._probe_store()
-                    await self._follow(consumer)
+                    await self._follow(bus, consumer)
         finally:
             self._check.fail("not connected")
 
@@ -96,8 +103,10 @@ class Batcher:
         else:
             self._store_check.ok()
 
-    async def _follow(self, consumer: Consumer) -> None:
+    async def _follow(self, bus: Bus, consumer: Consumer) -> None:
         while True:
+            await self._ask_how_far(bus)
+            began_s = trio.current_time()
             messages = await consumer.fetch(FETCH_LIMIT, FETCH_WITHIN_S)
             for message in messages:
                 self._take(message)
@@ -109,6 +118,17 @@ class Batcher:
                 return
             await self._store_minutes(consumer, self._closed_before_ns())
             self._report_lag()
+            if not messages and not self._minutes:
+                self._progress.nothing_left(began_s)
+
+    async def _ask_how_far(self, bus: Bus) -> None:
+        """Learn how far the stream goes: once that is archived, the stocktaker may count what was made until now."""
+        at_s = trio.current_time()
+        if self._progress.wants_to_know and at_s - self._asked_s > ASK_EVERY_S:
+            usage = await bus.usage(self._archive.stream.name)
+            self._progress.stream_ends(at_s, 0 if usage is None else usage.last_seq)
+            self._progress.acknowledged(self._acked_stream_seq)
+            self._asked_s = at_s
 
     def _take(self, message: Incoming) -> None:
         self._last_stream_seq = message.stream_seq
@@ -179,6 +199,7 @@ class Batcher:
         if oldest - 1 > self._acked_stream_seq:
             await consumer.ack_through(oldest - 1)
             self._acked_stream_seq = oldest - 1
+            self._progress.acknowledged(oldest - 1)
 
     async def _store_series(self, series: Series, minute_ns: int, items: Sequence[Item]) -> None:
         edition = self._archive.edition
@@ -187,22 +208,24 @@ class Batcher:
             key = NormalizedKey(edition.version, edition.feed, series.type, series.symbol, minute_ns, part)
             body = await self._archive.blocking(pack, items)
             try:
-                await self._store.create(key.key, body)
+                is_new = await self._store.create(key.key, body)
             except AlreadyStored:
                 stored = await self._stored(key)
                 items = [item for item in items if item.identity not in stored]
                 part += 1
                 continue
-            self._count(series, items, len(body))
-            self._log.debug("object_stored", key=key.key, events=len(items))
+            if is_new:
+                self._count(key, items, len(body))
             break
 
     async def _stored(self, key: NormalizedKey) -> set[Identity]:
         body = await self._store.read(key.key) or b""
         return await self._archive.blocking(identities, key.type, body)
 
-    def _count(self, series: Series, items: Sequence[Item], size_bytes: int) -> None:
+    def _count(self, key: NormalizedKey, items: Sequence[Item], size_bytes: int) -> None:
         feed = self._archive.edition.label
-        metrics.ARCHIVED.labels(feed, series.type).inc(len(items))
+        self._log.debug("object_stored", key=key.key, events=len(items))
+        self._progress.add(key.minute_ns, key.type, len(items))
+        metrics.ARCHIVED.labels(feed, key.type).inc(len(items))
         metrics.OBJECTS_STORED.labels(feed).inc()
         metrics.ARCHIVER_BYTES_WRITTEN.labels("normalized").inc(size_bytes)

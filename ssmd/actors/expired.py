@@ -10,7 +10,17 @@ from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import BadRecord
 from ssmd.model import EVENT_TYPES
 from ssmd.store.base import ObjectMeta, Store
-from ssmd.store.keys import MinuteKey, NormalizedKey, QualityKey, RangeKey, RawKey, day_prefix
+from ssmd.store.key_rules import MAX_PART
+from ssmd.store.keys import (
+    SHORTFALL_ENDING,
+    MinuteKey,
+    NormalizedKey,
+    QualityKey,
+    RangeKey,
+    RawKey,
+    ShortfallKey,
+    day_prefix,
+)
 
 _RANGES: Final = "ranges/"
 _NUMBER: Final = re.compile(r"(?:[0-9]{4}|[0-9]{2})")
@@ -146,6 +156,9 @@ def _dated(key: str) -> _Dated | None:
             continue
         return _Dated(named.feed, named.minute_ns, named.part, parse == RawKey.parse_manifest)
     try:
+        if key.endswith(SHORTFALL_ENDING):
+            mark = ShortfallKey.parse(key)
+            return _Dated(mark.feed, mark.minute_ns, MAX_PART + 1, is_proof=False)  # a doubt goes last
         minute = MinuteKey.parse(key)
     except BadRecord:
         return None

@@ -5,7 +5,8 @@ leaves its gap to the next one to tell. So the reader looks around: back to the 
 over the next LOOK_AHEAD minutes that there are.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -18,8 +19,16 @@ from ssmd.errors import BadRecord
 from ssmd.protocols.coverage import Gap
 from ssmd.protocols.manifest import Manifest
 from ssmd.protocols.quality import Figures, LedgerRecord, Status, added, decode_record, judge, touches, worst
-from ssmd.store.base import Store
-from ssmd.store.keys import QualityKey, RawKey, day_prefix, quality_prefix, raw_prefix
+from ssmd.store.base import ObjectMeta, Store
+from ssmd.store.keys import (
+    SHORTFALL_ENDING,
+    QualityKey,
+    RawKey,
+    ShortfallKey,
+    day_prefix,
+    quality_prefix,
+    raw_prefix,
+)
 
 __all__ = ["Answer", "FeedLedger", "Gap", "MinuteState", "ledger", "merged_gaps"]
 
@@ -38,6 +47,11 @@ NO_RECORD: Final = "no_record"
 NOT_YET_ARCHIVED: Final = "not_yet_archived"
 """There is raw data, but this normalizer version has not passed it (yet)."""
 UNREADABLE: Final = "unreadable_record"
+UNARCHIVED: Final = "unarchived"
+"""The archive has fewer events than were made of the minute; the raw data has them. See `shortfall`."""
+
+SILENT_LOSS: Final = frozenset({NO_RECORD, NOT_YET_ARCHIVED, UNREADABLE, UNARCHIVED})
+"""Reasons that no gap tells: they are of whole minutes, and which symbols they cost is not known."""
 
 
 class MinuteState(Struct, frozen=True):
@@ -66,6 +80,7 @@ class _Known(Struct):
     wanted: tuple[str, ...] | None = ()
     unnormalized: int = 0
     unreadable: int = 0
+    is_short: bool = False
 
 
 class _OpenGaps:
@@ -132,11 +147,15 @@ def _state(minute_ns: int, known: _Known | None, gaps: Sequence[Gap], wanted: tu
     more = {reason for record in known.records for reason in record.reasons if reason == "frames"}
     if more:
         status = worst((status, "suspect"))
-    if known.unnormalized or known.unreadable:
-        more |= {NOT_YET_ARCHIVED} if known.unnormalized else set()
-        more |= {UNREADABLE} if known.unreadable else set()
+    if lost := _lost(known):
+        more |= lost
         status, reasons = "missing", tuple(reason for reason in reasons if reason != "unproven")
     return MinuteState(minute_ns, status, tuple(sorted({*reasons, *more})), near, tuple(known.records))
+
+
+def _lost(known: _Known) -> set[str]:
+    found = {NOT_YET_ARCHIVED: known.unnormalized, UNREADABLE: known.unreadable, UNARCHIVED: known.is_short}
+    return {reason for reason, is_so in found.items() if is_so}
 
 
 class _Reader:
@@ -147,6 +166,8 @@ class _Reader:
         self._version = version
         self._feed = feed
         self._listed: dict[int, Sequence[RawKey]] = {}
+        self._short: dict[int, frozenset[int]] = {}
+        """By day: the minutes with a mark."""
 
     async def between(self, from_ns: int, to_ns: int) -> dict[int, _Known]:
         """Return what is stored of the minutes of a span within one day, in order."""
@@ -187,10 +208,12 @@ class _Reader:
         if day_ns not in self._listed:
             metas = await self._store.list(day_prefix(raw_prefix(self._feed), day_ns))
             keys = {_raw_key(meta.key) for meta in metas if not meta.key.endswith(".manifest.json")}
-            metas = await self._store.list(day_prefix(quality_prefix(self._version, self._feed), day_ns))
-            keys |= {_raw_key_of_record(meta.key) for meta in metas}
+            named = await self._store.list(day_prefix(quality_prefix(self._version, self._feed), day_ns))
+            keys |= {key for meta in named if (key := _raw_key_of_record(meta.key)) is not None}
             while len(self._listed) >= DAYS_KEPT:
-                del self._listed[next(iter(self._listed))]
+                oldest = next(iter(self._listed))
+                del self._listed[oldest], self._short[oldest]
+            self._short[day_ns] = frozenset(_marked(named))
             self._listed[day_ns] = sorted(keys, key=lambda key: (key.minute_ns, key.part))
         return self._listed[day_ns]
 
@@ -208,6 +231,8 @@ class _Reader:
         known: dict[int, _Known] = {}
         for key in keys:
             _add(known.setdefault(key.minute_ns, _Known(key.minute_ns)), stored[key])
+        for minute_ns, of_minute in known.items():
+            of_minute.is_short = minute_ns in self._short[minute_ns - minute_ns % NS_PER_DAY]
         return known
 
     async def _one(self, key: RawKey) -> LedgerRecord | Manifest | None:
@@ -227,8 +252,19 @@ def _raw_key(key: str) -> RawKey:
 
 
 @lru_cache(maxsize=KEYS_KEPT)
-def _raw_key_of_record(key: str) -> RawKey:
-    return QualityKey.parse(key).raw
+def _raw_key_of_record(key: str) -> RawKey | None:
+    """Return what a record is about; None for another key of its folder, such as a mark."""
+    try:
+        return QualityKey.parse(key).raw
+    except BadRecord:
+        return None
+
+
+def _marked(metas: Iterable[ObjectMeta]) -> Iterator[int]:
+    for meta in metas:
+        if meta.key.endswith(SHORTFALL_ENDING):
+            with suppress(BadRecord):
+                yield ShortfallKey.parse(meta.key).minute_ns
 
 
 def _add(known: _Known, stored: LedgerRecord | Manifest | None) -> None:
@@ -257,7 +293,7 @@ async def merged_gaps(states: AsyncIterator[MinuteState]) -> list[Gap]:
     silent: list[Gap] = []
     async for state in states:
         gaps.add(state.gaps)
-        for reason in {NO_RECORD, NOT_YET_ARCHIVED, UNREADABLE}.intersection(state.reasons):
+        for reason in SILENT_LOSS.intersection(state.reasons):
             end_ns = state.minute + NS_PER_MINUTE
             last = next((gap for gap in reversed(silent) if gap.reason == reason), None)
             if last is not None and last.to_ns == state.minute:

@@ -12,21 +12,18 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from ssmd.archive.shortfall import count_archived, events_made
 from ssmd.backup.inventory import Reach
 from ssmd.clock import NS_PER_MINUTE
-from ssmd.codec import blocks
-from ssmd.codec.packing import MAX_OBJECT_BYTES, message_ends
 from ssmd.errors import BadRecord
-from ssmd.model import EVENT_TYPES, EventType
+from ssmd.model import EVENT_TYPES
 from ssmd.protocols.manifest import Manifest
 from ssmd.protocols.quality import decode_record
 from ssmd.store.base import ObjectMeta, Store
 from ssmd.store.keys import (
-    NormalizedKey,
     QualityKey,
     RawKey,
     day_prefix,
-    normalized_prefix,
     quality_prefix,
     raw_prefix,
 )
@@ -139,33 +136,18 @@ class _Search:
         return "open" if "open" in states or not states else "complete" if "complete" in states else "idle"
 
     async def _state_in(self, version: str, pairs: Sequence[RawKey]) -> State:
-        wanted = dict.fromkeys(EVENT_TYPES, 0)
-        for pair in pairs:
-            try:
-                record = decode_record(await self._store.read(QualityKey.of(version, pair).key) or b"")
-            except BadRecord:
-                return "open"
-            for kind in EVENT_TYPES:
-                wanted[kind] += record.figures.events.get(kind, 0)
-        if not any(wanted.values()):
+        try:
+            records = [decode_record(await self._store.read(QualityKey.of(version, pair).key) or b"") for pair in pairs]
+        except BadRecord:
+            return "open"
+        made = events_made(records)
+        if not any(made.values()):
             return "idle"
+        feed, minute_ns = pairs[0].feed, pairs[0].minute_ns
         for kind in EVENT_TYPES:
-            if wanted[kind] and await _count(self._store, version, pairs[0], kind) != wanted[kind]:
+            if made[kind] and await count_archived(self._store, version, feed, kind, minute_ns) != made[kind]:
                 return "open"
         return "complete"
-
-
-async def _count(store: Store, version: str, pair: RawKey, kind: EventType) -> int:
-    """Return how many events of one type are archived of a minute; -1 where an object cannot be read."""
-    count = 0
-    for folder in await store.folders(normalized_prefix(version, pair.feed, kind)):
-        symbol = folder.rstrip("/").rpartition("/")[2]
-        for meta in await store.list(NormalizedKey(version, pair.feed, kind, symbol, pair.minute_ns).minute_prefix):
-            try:
-                count += len(message_ends(blocks.decompress(await store.read(meta.key) or b"", MAX_OBJECT_BYTES)))
-            except BadRecord:
-                return -1
-    return count
 
 
 async def _days(store: Store, feed: str) -> list[str]:

@@ -4,6 +4,7 @@ from hashlib import sha256
 
 from msgspec import Struct, field
 
+from ssmd.archive.shortfall import marks
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import AlreadyStored, BadRecord
 from ssmd.protocols.quality import Figures, Source, added
@@ -46,6 +47,8 @@ class Summary(Struct):
     objects_sha256: str = ""
     manifest: str = ""
     """The key of the range manifest, once it is stored."""
+    filled: int = 0
+    """Minutes of which the archive had lost something, and has everything now."""
     digests: dict[int, bytes] = field(default_factory=dict)
     raw: dict[int, tuple[RawUsed, ...]] = field(default_factory=dict)
     written: dict[tuple[str, str, int], int] = field(default_factory=dict)
@@ -92,6 +95,9 @@ async def finish(store: Store, index: Index, summary: Summary, *, is_dry: bool) 
     body = encode(_manifest(index, summary))
     await put_range_manifest(store, key, body)
     summary.manifest = key
+    for mark in await marks(store, summary.version, summary.feed, summary.start_ns, summary.end_ns):
+        await store.delete(mark.key)
+        summary.filled += 1
 
 
 async def put_range_manifest(store: Store, key: str, body: bytes) -> None:

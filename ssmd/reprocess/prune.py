@@ -15,10 +15,12 @@ from ssmd.reprocess.hold import hold_names, holds
 from ssmd.reprocess.report import RangeManifest
 from ssmd.store.base import ObjectMeta, Store
 from ssmd.store.keys import (
+    SHORTFALL_ENDING,
     MinuteKey,
     NormalizedKey,
     QualityKey,
     RangeKey,
+    ShortfallKey,
     hold_key,
     minutes_prefix,
     normalized_day_prefix,
@@ -98,7 +100,7 @@ async def holdings(store: Store, version: str, feed: str) -> Holdings:
     found = Holdings(version, feed, ranges=len(await ranges_of(store, version, feed)))
     found.held_until_ns = max([hold.expires_ns for hold in await holds(store, version, feed)], default=0)
     found.records = await _count(store, minutes_prefix(version, feed), MinuteKey.parse)
-    found.quality = await _count(store, quality_prefix(version, feed), QualityKey.parse)
+    found.quality = await _count(store, quality_prefix(version, feed), _of_the_ledger)
     others = [other for other in await versions_of(store, feed) if other != version]
     covered = [span for other in others for span in await ranges_of(store, other, feed)]
     for prefix in await _series_days(store, version, feed):
@@ -172,7 +174,12 @@ async def prune(store: Store, version: str, feed: str, on_deleted: OnDeleted = l
 
 def _dated(version: str, feed: str) -> Iterable[tuple[str, Parse]]:
     yield minutes_prefix(version, feed), MinuteKey.parse
-    yield quality_prefix(version, feed), QualityKey.parse
+    yield quality_prefix(version, feed), _of_the_ledger
+
+
+def _of_the_ledger(key: str) -> QualityKey | ShortfallKey:
+    """Return what a record or a mark is about; BadRecord for any other key."""
+    return ShortfallKey.parse(key) if key.endswith(SHORTFALL_ENDING) else QualityKey.parse(key)
 
 
 async def _delete_all(store: Store, found: Sequence[ObjectMeta]) -> int:

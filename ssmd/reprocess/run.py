@@ -9,6 +9,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
+from ssmd.archive.shortfall import marks
 from ssmd.errors import BadRecord, ConfigError
 from ssmd.protocols import exchange, quality
 from ssmd.protocols.decoder import VERSIONS, Versions
@@ -126,6 +127,8 @@ class _Run:
     async def _done(self, index: Index) -> set[int]:
         """Return the minutes whose record is there and is of the raw objects that there are now."""
         job, wanted = self._job, {minute.minute_ns: minute for minute in index.in_range}
+        for mark in await marks(self._store, job.version, job.feed, job.start_ns, job.end_ns):
+            wanted.pop(mark.minute_ns, None)  # the archive has lost some of it since
         done: set[int] = set()
         for prefix in _days(minutes_prefix(job.version, job.feed), job.start_ns, job.end_ns):
             for meta in await self._store.list(prefix):

@@ -35,7 +35,7 @@ from ssmd.reprocess.verify_raw import (
 )
 from ssmd.reprocess.verify_report import Finding, MinuteResult, Report
 from ssmd.store.base import Store
-from ssmd.store.keys import QualityKey, RawKey, day_prefix, quality_prefix
+from ssmd.store.keys import SHORTFALL_ENDING, QualityKey, RawKey, day_prefix, quality_prefix
 
 __all__ = ["Finding", "MinuteResult", "Report", "VerifySpec", "verify"]
 
@@ -248,7 +248,8 @@ class _Verifier:
             spec = self._spec
             self._archived = await objects_of_day(self._store, spec.version, spec.feed, self._day_ns)
             prefix = day_prefix(quality_prefix(spec.version, spec.feed), self._day_ns)
-            self._recorded = {QualityKey.parse(meta.key).raw for meta in await self._store.list(prefix)}
+            named = [meta.key for meta in await self._store.list(prefix)]
+            self._recorded = {QualityKey.parse(key).raw for key in named if not key.endswith(SHORTFALL_ENDING)}
 
     def _find_lone(self) -> None:
         for minute_ns in sorted(self._archived):

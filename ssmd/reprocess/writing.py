@@ -5,8 +5,9 @@ from hashlib import sha256
 from typing import Final
 
 import trio
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from ssmd.archive.shortfall import is_marked
 from ssmd.codec.packing import Item, Series, pack, unpack
 from ssmd.errors import AlreadyStored, BadRecord
 from ssmd.model import Event, message_id
@@ -54,7 +55,7 @@ async def _write(
 ) -> list[Stored]:
     series, items, body = content
     if not await _is_new_or_equal(store, key, body, is_dry=is_dry):
-        return await _compare(store, key, items)
+        return await _compare(store, key, items, is_dry=is_dry)
     return [Stored(key.key, series.type, series.symbol, len(items), sha256(body).hexdigest())]
 
 
@@ -68,23 +69,48 @@ async def _is_new_or_equal(store: Store, key: NormalizedKey, body: bytes, *, is_
     return True
 
 
-async def _compare(store: Store, key: NormalizedKey, items: Sequence[Item]) -> list[Stored]:
-    """Return the parts that together hold exactly our events. Raises AlreadyStored with the first difference."""
+async def _compare(store: Store, key: NormalizedKey, items: Sequence[Item], *, is_dry: bool) -> list[Stored]:
+    """Return the parts that together hold exactly our events. Raises AlreadyStored with the first difference.
+
+    Where a mark says that the archive lost some of this minute, what is missing is written as a further part.
+    """
+    parts, theirs = await _stored(store, key)
+    ours = unpack(key.type, pack(items))
+    difference = first_difference(theirs, ours)
+    if difference and _lacks_only(theirs, ours) and await is_marked(store, key.version, key.feed, key.minute_ns):
+        had = {(event.conn, event.seq, event.n) for event in theirs}
+        missing = [item for item in items if item.identity not in had]
+        further = structs.replace(key, part=NormalizedKey.parse(parts[-1].key).part + 1)
+        body = pack(missing)
+        if not is_dry:
+            await store.create(further.key, body)
+        parts.append(Stored(further.key, key.type, key.symbol, len(missing), sha256(body).hexdigest()))
+    elif difference:
+        raise AlreadyStored(f"it holds other events: {difference}")
+    return parts
+
+
+async def _stored(store: Store, key: NormalizedKey) -> tuple[list[Stored], list[Event]]:
+    """Return all parts of a minute and their events together, in order."""
     parts: list[Stored] = []
-    theirs: list[Event] = []
+    events: list[Event] = []
     for meta in await store.list(key.minute_prefix):
         body = await store.read(meta.key) or b""
         try:
-            events = unpack(key.type, body)
+            of_part = unpack(key.type, body)
         except BadRecord as error:
             raise AlreadyStored(f"{meta.key} cannot be read: {error}") from error
-        theirs += events
-        parts.append(Stored(meta.key, key.type, key.symbol, len(events), sha256(body).hexdigest()))
-    ours = unpack(key.type, pack(items))
-    difference = first_difference(sorted(theirs, key=_place), ours)
-    if difference:
-        raise AlreadyStored(f"it holds other events: {difference}")
-    return parts
+        events += of_part
+        parts.append(Stored(meta.key, key.type, key.symbol, len(of_part), sha256(body).hexdigest()))
+    return sorted(parts, key=lambda part: NormalizedKey.parse(part.key).part), sorted(events, key=_place)
+
+
+def _lacks_only(theirs: Sequence[Event], ours: Sequence[Event]) -> bool:
+    """Tell whether everything that is stored is among ours, unchanged and once."""
+    known = {_place(event): event for event in ours}
+    return len({_place(event) for event in theirs}) == len(theirs) and all(
+        known.get(_place(event)) == event for event in theirs
+    )
 
 
 def first_difference(theirs: Sequence[Event], ours: Sequence[Event]) -> str:

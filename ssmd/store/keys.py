@@ -5,20 +5,18 @@ normalized/<version>/<feed>/<type>/<symbol>/<YYYY>/<MM>/<DD>/<HH>-<MM>.capnp.zst
 normalized/<version>/<feed>/minutes/<YYYY>/<MM>/<DD>/<HH>-<MM>.json                 what a reprocess made of one minute
 normalized/<version>/<feed>/ranges/<start>-<end>.json                               of a whole range, as 20251201T0000Z
 quality/<version>/<feed>/<YYYY>/<MM>/<DD>/<HH>-<MM>.json        what is known of raw part 00; others: <HH>-<MM>.p01.json
+quality/<version>/<feed>/<YYYY>/<MM>/<DD>/<HH>-<MM>.short.json  the archive has fewer events of this minute than were made
 holds/<name>.json                                                                   raw data that must stay for now
 """
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Final, Self, cast
 
 from msgspec import Struct
 
-from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import BadRecord
-from ssmd.model import EVENT_TYPES, EventType, is_symbol, is_token
-
-MAX_PART: Final = 99
+from ssmd.model import EVENT_TYPES, EventType
+from ssmd.store.key_rules import check_key, minute_at, need_minute, need_part, need_series, need_token, utc
 
 HOLDS_PREFIX: Final = "holds/"
 """What retention must not delete for now: each object names a feed, a span and when it expires."""
@@ -26,9 +24,7 @@ HOLDS_PREFIX: Final = "holds/"
 KEPT_PREFIXES: Final = ("raw/", "normalized/", "quality/")
 """What every key of something to keep starts with: what a backup holds. Holds and probes are for the moment only."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_END_MINUTES: Final = (datetime(9999, 12, 31, 23, 59, tzinfo=UTC) - _EPOCH) // timedelta(minutes=1) + 1
-
+SHORTFALL_ENDING: Final = ".short.json"
 _OBJECT_ENDING: Final = ".jsonl.zst"
 _MANIFEST_ENDING: Final = ".manifest.json"
 
@@ -45,12 +41,14 @@ _MINUTE_RECORD: Final = re.compile(
 _QUALITY: Final = re.compile(
     r"quality/([^/]+)/([^/]+)/([0-9]{4})/([0-9]{2})/([0-9]{2})/([0-9]{2})-([0-9]{2})(?:\.p([0-9]{2}))?\.json"
 )
+_SHORTFALL: Final = re.compile(
+    r"quality/([^/]+)/([^/]+)/([0-9]{4})/([0-9]{2})/([0-9]{2})/([0-9]{2})-([0-9]{2})\.short\.json"
+)
 _RANGE: Final = re.compile(
     r"normalized/([^/]+)/([^/]+)/ranges/([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})Z"
     r"-([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})Z\.json"
 )
 _RANGE_TIME: Final = "%Y%m%dT%H%MZ"
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 class RawKey(Struct, frozen=True):
@@ -61,9 +59,9 @@ class RawKey(Struct, frozen=True):
     part: int = 0
 
     def __post_init__(self) -> None:
-        _need_token("feed", self.feed)
-        _need_minute(self.minute_ns)
-        _need_part(self.part)
+        need_token("feed", self.feed)
+        need_minute(self.minute_ns)
+        need_part(self.part)
 
     @property
     def key(self) -> str:
@@ -75,7 +73,7 @@ class RawKey(Struct, frozen=True):
 
     @property
     def _stem(self) -> str:
-        return f"{raw_hour_prefix(self.feed, self.minute_ns)}{self.part:02}-{_utc(self.minute_ns):%M}"
+        return f"{raw_hour_prefix(self.feed, self.minute_ns)}{self.part:02}-{utc(self.minute_ns):%M}"
 
     @classmethod
     def parse(cls, key: str) -> Self:
@@ -94,7 +92,7 @@ class RawKey(Struct, frozen=True):
             raise BadRecord(f"not the key of a raw {ending}: {key[:200]!r}")
         feed, year, month, day, hour, part, minute = found.groups()[:7]
         try:
-            return cls(feed, _minute_ns(year, month, day, hour, minute), int(part))
+            return cls(feed, minute_at(year, month, day, hour, minute), int(part))
         except ValueError as error:
             raise BadRecord(f"not the key of a raw {ending}: {key[:200]!r}: {error}") from error
 
@@ -110,20 +108,20 @@ class NormalizedKey(Struct, frozen=True):
     part: int = 0
 
     def __post_init__(self) -> None:
-        _need_series(self.version, self.feed, self.type, self.symbol)
-        _need_minute(self.minute_ns)
-        _need_part(self.part)
+        need_series(self.version, self.feed, self.type, self.symbol)
+        need_minute(self.minute_ns)
+        need_part(self.part)
 
     @property
     def key(self) -> str:
         part = f"p{self.part:02}." if self.part else ""
         day = normalized_day_prefix(self.version, self.feed, self.type, self.symbol, self.minute_ns)
-        return f"{day}{_utc(self.minute_ns):%H-%M}.{part}capnp.zst"
+        return f"{day}{utc(self.minute_ns):%H-%M}.{part}capnp.zst"
 
     @property
     def minute_prefix(self) -> str:
         """What the keys of all parts of this minute start with."""
-        return f"{self.key.rpartition('/')[0]}/{_utc(self.minute_ns):%H-%M}."
+        return f"{self.key.rpartition('/')[0]}/{utc(self.minute_ns):%H-%M}."
 
     @classmethod
     def parse(cls, key: str) -> Self:
@@ -133,7 +131,7 @@ class NormalizedKey(Struct, frozen=True):
             raise BadRecord(f"not the key of a normalized object: {key[:200]!r}")
         version, feed, kind, symbol, year, month, day, hour, minute, part = found.groups()
         try:
-            minute_ns = _minute_ns(year, month, day, hour, minute)
+            minute_ns = minute_at(year, month, day, hour, minute)
             return cls(version, feed, cast("EventType", kind), symbol, minute_ns, int(part or 0))
         except ValueError as error:
             raise BadRecord(f"not the key of a normalized object: {key[:200]!r}: {error}") from error
@@ -149,13 +147,13 @@ class QualityKey(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         quality_prefix(self.version, self.feed)
-        _need_minute(self.minute_ns)
-        _need_part(self.part)
+        need_minute(self.minute_ns)
+        need_part(self.part)
 
     @property
     def key(self) -> str:
         part = f".p{self.part:02}" if self.part else ""
-        return f"{day_prefix(quality_prefix(self.version, self.feed), self.minute_ns)}{_utc(self.minute_ns):%H-%M}{part}.json"
+        return f"{day_prefix(quality_prefix(self.version, self.feed), self.minute_ns)}{utc(self.minute_ns):%H-%M}{part}.json"
 
     @classmethod
     def of(cls, version: str, raw: RawKey) -> Self:
@@ -173,10 +171,38 @@ class QualityKey(Struct, frozen=True):
         found = _QUALITY.fullmatch(key)
         try:
             if found is not None and found[8] != "00":
-                return cls(found[1], found[2], _minute_ns(*found.groups()[2:7]), int(found[8] or 0))
+                return cls(found[1], found[2], minute_at(*found.groups()[2:7]), int(found[8] or 0))
         except ValueError:
             pass
         raise BadRecord(f"not the key of a ledger record: {key[:200]!r}")
+
+
+class ShortfallKey(Struct, frozen=True):
+    """The mark of a minute that is not wholly archived; it stands beside the minute's ledger records."""
+
+    version: str
+    feed: str
+    minute_ns: int
+
+    def __post_init__(self) -> None:
+        quality_prefix(self.version, self.feed)
+        need_minute(self.minute_ns)
+
+    @property
+    def key(self) -> str:
+        day = day_prefix(quality_prefix(self.version, self.feed), self.minute_ns)
+        return f"{day}{utc(self.minute_ns):%H-%M}{SHORTFALL_ENDING}"
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """Return what this mark is about; BadRecord for any other key."""
+        found = _SHORTFALL.fullmatch(key)
+        try:
+            if found is not None:
+                return cls(found[1], found[2], minute_at(*found.groups()[2:]))
+        except ValueError:
+            pass
+        raise BadRecord(f"not the key of a shortfall: {key[:200]!r}")
 
 
 class MinuteKey(Struct, frozen=True):
@@ -187,11 +213,11 @@ class MinuteKey(Struct, frozen=True):
     minute_ns: int
 
     def __post_init__(self) -> None:
-        _need_minute(self.minute_ns)
+        need_minute(self.minute_ns)
 
     @property
     def key(self) -> str:
-        return f"{minutes_prefix(self.version, self.feed)}{_utc(self.minute_ns):%Y/%m/%d/%H-%M}.json"
+        return f"{minutes_prefix(self.version, self.feed)}{utc(self.minute_ns):%Y/%m/%d/%H-%M}.json"
 
     @classmethod
     def parse(cls, key: str) -> Self:
@@ -199,7 +225,7 @@ class MinuteKey(Struct, frozen=True):
         found = _MINUTE_RECORD.fullmatch(key)
         try:
             if found is not None:
-                return cls(found[1], found[2], _minute_ns(*found.groups()[2:]))
+                return cls(found[1], found[2], minute_at(*found.groups()[2:]))
         except ValueError:
             pass
         raise BadRecord(f"not the key of a minute's record: {key[:200]!r}")
@@ -214,14 +240,14 @@ class RangeKey(Struct, frozen=True):
     end_ns: int
 
     def __post_init__(self) -> None:
-        _need_minute(self.start_ns)
-        _need_minute(self.end_ns)
+        need_minute(self.start_ns)
+        need_minute(self.end_ns)
         if self.end_ns <= self.start_ns:
             raise ValueError(f"range ends at {self.end_ns}, which is not after its start {self.start_ns}")
 
     @property
     def key(self) -> str:
-        span = f"{_utc(self.start_ns):{_RANGE_TIME}}-{_utc(self.end_ns):{_RANGE_TIME}}"
+        span = f"{utc(self.start_ns):{_RANGE_TIME}}-{utc(self.end_ns):{_RANGE_TIME}}"
         return f"{ranges_prefix(self.version, self.feed)}{span}.json"
 
     @classmethod
@@ -230,7 +256,7 @@ class RangeKey(Struct, frozen=True):
         found = _RANGE.fullmatch(key)
         try:
             if found is not None:
-                return cls(found[1], found[2], _minute_ns(*found.groups()[2:7]), _minute_ns(*found.groups()[7:]))
+                return cls(found[1], found[2], minute_at(*found.groups()[2:7]), minute_at(*found.groups()[7:]))
         except ValueError:
             pass
         raise BadRecord(f"not the key of a range manifest: {key[:200]!r}")
@@ -245,14 +271,14 @@ def ranges_prefix(version: str, feed: str) -> str:
 
 
 def quality_prefix(version: str, feed: str) -> str:
-    _need_token("version", version)
-    _need_token("feed", feed)
+    need_token("version", version)
+    need_token("feed", feed)
     return f"quality/{version}/{feed}/"
 
 
 def day_prefix(prefix: str, at_ns: int) -> str:
     """Return what the keys of one day below a prefix start with."""
-    return f"{prefix}{_utc(at_ns):%Y/%m/%d/}"
+    return f"{prefix}{utc(at_ns):%Y/%m/%d/}"
 
 
 def hold_key(name: str) -> str:
@@ -260,84 +286,26 @@ def hold_key(name: str) -> str:
 
 
 def raw_prefix(feed: str) -> str:
-    _need_token("feed", feed)
+    need_token("feed", feed)
     return f"raw/{feed}/"
 
 
 def raw_day_prefix(feed: str, at_ns: int) -> str:
-    return f"{raw_prefix(feed)}{_utc(at_ns):%Y/%m/%d/}"
+    return f"{raw_prefix(feed)}{utc(at_ns):%Y/%m/%d/}"
 
 
 def raw_hour_prefix(feed: str, at_ns: int) -> str:
     """Return the narrowest prefix there is: the part stands before the minute in a raw key."""
-    return f"{raw_prefix(feed)}{_utc(at_ns):%Y/%m/%d/%H/}"
+    return f"{raw_prefix(feed)}{utc(at_ns):%Y/%m/%d/%H/}"
 
 
 def normalized_prefix(version: str, feed: str, kind: EventType | None = None, symbol: str | None = None) -> str:
     """Return what the keys of a feed start with, or of one type of it, or of one symbol of that."""
-    _need_series(version, feed, EVENT_TYPES[0] if kind is None else kind, "X" if symbol is None else symbol)
+    need_series(version, feed, EVENT_TYPES[0] if kind is None else kind, "X" if symbol is None else symbol)
     if kind is None:
         return f"normalized/{version}/{feed}/"
     return f"normalized/{version}/{feed}/{kind}/" + (f"{symbol}/" if symbol is not None else "")
 
 
 def normalized_day_prefix(version: str, feed: str, kind: EventType, symbol: str, at_ns: int) -> str:
-    return f"{normalized_prefix(version, feed, kind, symbol)}{_utc(at_ns):%Y/%m/%d/}"
-
-
-def check_key(key: str) -> str:
-    """Return the key if every part of it is harmless in a path and in a URL, else raise ValueError."""
-    if not all(_SEGMENT.fullmatch(part) for part in key.split("/")):
-        raise ValueError(f"object key is {key[:200]!r}; allowed are letters, digits, _ and -, single dots within parts")
-    return key
-
-
-def check_prefix(prefix: str) -> str:
-    """Return the prefix if some key could start with it, else raise ValueError."""
-    if prefix:
-        check_key(prefix + "x" if prefix[-1] in "/." else prefix)
-    return prefix
-
-
-def check_folder(prefix: str) -> str:
-    """Return a prefix that is empty or ends in `/`, else raise ValueError."""
-    if prefix and not prefix.endswith("/"):
-        raise ValueError(f"object key prefix is {prefix[:200]!r}; it must be empty or end in /")
-    return check_prefix(prefix)
-
-
-def _need_token(name: str, text: str) -> None:
-    if not is_token(text):
-        raise ValueError(f"{name} is {text[:40]!r}; allowed are 1 to 32 letters, digits, _ and -")
-
-
-def _need_series(version: str, feed: str, kind: str, symbol: str) -> None:
-    _need_token("version", version)
-    _need_token("feed", feed)
-    if kind not in EVENT_TYPES:
-        raise ValueError(f"type is {kind[:40]!r}; allowed are {', '.join(EVENT_TYPES)}")
-    if not is_symbol(symbol):
-        raise ValueError(f"symbol is {symbol[:40]!r}; allowed are 1 to 32 of A-Z, 0-9, _ and -")
-
-
-def _need_minute(minute_ns: int) -> None:
-    if minute_ns % NS_PER_MINUTE:
-        raise ValueError(f"minute_ns is {minute_ns}; it must be the start of a minute")
-    _utc(minute_ns)
-
-
-def _need_part(part: int) -> None:
-    if not 0 <= part <= MAX_PART:
-        raise ValueError(f"part is {part}; allowed are 0 to {MAX_PART}")
-
-
-def _utc(at_ns: int) -> datetime:
-    minutes = at_ns // NS_PER_MINUTE
-    if not 0 <= minutes < _END_MINUTES:
-        raise ValueError(f"time is {at_ns} ns; allowed are the years 1970 to 9999")
-    return _EPOCH + timedelta(minutes=minutes)
-
-
-def _minute_ns(year: str, month: str, day: str, hour: str, minute: str) -> int:
-    when = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
-    return (when - _EPOCH) // timedelta(minutes=1) * NS_PER_MINUTE
+    return f"{normalized_prefix(version, feed, kind, symbol)}{utc(at_ns):%Y/%m/%d/}"

@@ -9,7 +9,7 @@ import trio
 
 from ssmd.errors import AlreadyStored, StoreDown
 from ssmd.store.base import ObjectMeta
-from ssmd.store.keys import check_folder, check_key, check_prefix
+from ssmd.store.key_rules import check_folder, check_key, check_prefix
 
 DEADLINE_S: Final = 5.0
 

@@ -10,7 +10,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError  # noqa: TID251 as 
 
 from ssmd.errors import AlreadyStored, StoreDown
 from ssmd.store.base import ObjectMeta
-from ssmd.store.keys import check_folder, check_key, check_prefix
+from ssmd.store.key_rules import check_folder, check_key, check_prefix
 from ssmd.store.local import LocalDirectory
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from ssmd.store.base import ObjectMeta, Store
-from ssmd.store.keys import check_folder
+from ssmd.store.key_rules import check_folder
 
 
 class PrefixedStore:

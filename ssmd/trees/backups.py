@@ -13,7 +13,7 @@ from ssmd.journal.files import read_file
 from ssmd.journal.segments import list_segments
 from ssmd.settings import Settings, backup_server
 from ssmd.store.base import Store
-from ssmd.store.keys import check_folder
+from ssmd.store.key_rules import check_folder
 from ssmd.store.memory import MemoryStore
 from ssmd.store.objects import local_store
 from ssmd.store.prefixed import PrefixedStore

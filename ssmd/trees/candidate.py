@@ -29,6 +29,7 @@ from ssmd.protocols.comparing import ComparingDecoder, Verdict, both, states_of
 from ssmd.protocols.decoder import decoder
 from ssmd.run_files import run_dir, wait_for_run_file
 from ssmd.supervisor import Actor, ChildProcess, ChildSpec, HealthBoard, Mailbox, Overflow, ProcessSpec
+from ssmd.trees.archiving import stocktaker
 from ssmd.trees.role_process import role_argv, role_environment, write_role_spec
 from ssmd.trees.role_spec import RoleSpec
 from ssmd.trees.world import BUS_BACKOFF, DISK_BACKOFF, World, feed_entry, gauge, stream_spec
@@ -112,6 +113,7 @@ class Candidate:
         entry = feed_entry(spec.environment, spec.feed)
         self.primary = entry.normalizer
         self.edition = Edition(spec.feed, entry.candidate_normalizer or "", is_candidate=True)
+        self.archive = ArchiveFeed(self.edition, candidate_stream(spec))
         self.journal_dir = spec.data_path / "journal" / spec.feed
         directory = candidate_dir(spec.data_path, spec.feed, self.edition.version)
         lender = Checkpoints(self.journal_dir)
@@ -123,14 +125,14 @@ class Candidate:
 
     def children(self) -> Sequence[ChildSpec]:
         return (
+            stocktaker(self.archive, self.spec, self.world),
             ChildSpec("batcher", self._batcher, BUS_BACKOFF),
             ChildSpec("publisher", self._publisher, BUS_BACKOFF),
             ChildSpec("normalizer", self._normalizer, DISK_BACKOFF),
         )
 
     def _batcher(self) -> Batcher:
-        archive = ArchiveFeed(self.edition, candidate_stream(self.spec))
-        return Batcher(archive, self.world.dialer, self.world.store, self.board, self.world.now)
+        return Batcher(self.archive, self.world.dialer, self.world.store, self.board, self.world.now)
 
     def _publisher(self) -> Publisher:
         links = PublisherLinks(self.outbox, self.cursor, self.checkpoints, self.board)

@@ -67,7 +67,12 @@ class Gateway:
         self.bus_link = BusLink(world.dialer, self.stream.name, Check("nats"))  # the hub tells of the same server
         self.catalog = Catalog(Feeds(spec.environment, self.bus_link, world.store, world.now), world.store, world.now)
         self.archive = Archive(
-            world.store, self.bus_link, self.stream.name, stream_age_s=self.stream.max_age_s, now=world.now
+            world.store,
+            self.bus_link,
+            spec.environment.name,
+            self.stream.name,
+            stream_age_s=self.stream.max_age_s,
+            now=world.now,
         )
         self.tickets = Tickets(trio.current_time)
         self.listening = listen_on(spec.settings.gateway.listen, is_encrypted=self.certificates is not None)

@@ -51,6 +51,7 @@ from ssmd.supervisor import (
     Supervisor,
     Surroundings,
 )
+from ssmd.trees.archiving import stocktaker
 from ssmd.trees.bootstrap import all_done, bucket_makers
 from ssmd.trees.candidate import candidate, candidate_process, watch_cursor
 from ssmd.trees.role_spec import RoleSpec
@@ -192,25 +193,24 @@ def connector(spec: RoleSpec, world: World, board: HealthBoard) -> Sequence[Chil
 
 
 def archiver(spec: RoleSpec, world: World, board: HealthBoard) -> Sequence[ChildSpec]:
-    """Return a batcher for each feed (or the one asked for), and what deletes old objects."""
-    feeds = (spec.feed,) if spec.feed else tuple(spec.environment.spec.feeds)
-    batchers = [
-        ChildSpec(f"batcher-{feed}", partial(_batcher, feed, spec, world, board), BUS_BACKOFF, drain_within_s=20)
-        for feed in feeds
-    ]
-    return [ChildSpec("sweeper", partial(_sweeper, spec, world), STORE_BACKOFF, drain_within_s=15), *batchers]
+    """Return a batcher for each feed (or the one asked for) and who counts after it, and what deletes old objects."""
+    children = [ChildSpec("sweeper", partial(_sweeper, spec, world), STORE_BACKOFF, drain_within_s=15)]
+    for feed in (spec.feed,) if spec.feed else tuple(spec.environment.spec.feeds):
+        children += _archiving(feed, spec, world, board)
+    return children
+
+
+def _archiving(feed: str, spec: RoleSpec, world: World, board: HealthBoard) -> Sequence[ChildSpec]:
+    edition = Edition(feed, feed_entry(spec.environment, feed).normalizer)
+    archive = ArchiveFeed(edition, stream_spec(spec.environment, spec.settings))
+    batcher = partial(Batcher, archive, world.dialer, world.store, board, world.now)
+    return stocktaker(archive, spec, world), ChildSpec(f"batcher-{feed}", batcher, BUS_BACKOFF, drain_within_s=20)
 
 
 def _sweeper(spec: RoleSpec, world: World) -> Sweeper:
     storage = spec.environment.spec.storage
     retention = Retention(storage.raw.retention_days, storage.normalized.retention_days, spec.feed)
     return Sweeper(retention, world.store, world.now)
-
-
-def _batcher(feed: str, spec: RoleSpec, world: World, board: HealthBoard) -> Batcher:
-    version = feed_entry(spec.environment, feed).normalizer
-    archive = ArchiveFeed(Edition(feed, version), stream_spec(spec.environment, spec.settings))
-    return Batcher(archive, world.dialer, world.store, board, world.now)
 
 
 # one role as a process ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from quart import Response, g
 from quart_trio import QuartTrio
 
 from ssmd.actors.edition import Edition
+from ssmd.archive.position import BUCKET, Position, encode_position, position_key
 from ssmd.blocking import inline
 from ssmd.bus.base import Outgoing, StreamSpec
 from ssmd.bus.memory import MemoryBroker, MemoryDialer
@@ -60,7 +61,7 @@ class Serving:
         self.principal = ALL
         self.now = now
         self.source = source = DialEachTime(self.dialer)
-        archive = Archive(self.store, source, now=now, blocking=inline)
+        archive = Archive(self.store, source, "test", now=now, blocking=inline)
         self.feeds = Feeds(environment(names), source, self.store, now)
         self.catalog = catalog = Catalog(self.feeds, self.store, now)
         self.history = History(archive, catalog)
@@ -82,6 +83,12 @@ class Serving:
         async with self.dialer.connect() as bus, bus.consume("marketdata", Edition(FEED, "v1").durable, "md.>") as one:
             read = await one.fetch(messages, 1)
             await one.ack_through(read[-1].stream_seq)
+
+    async def counted(self, through_ns: int) -> None:
+        """Let the archiver's stocktaker have counted every minute up to this one."""
+        async with self.dialer.connect() as bus:
+            key = position_key("test", "v1", FEED)
+            await bus.kv_put(BUCKET, key, encode_position(Position(through_ns)))
 
     async def get(self, path: str, **headers: str) -> Response:
         return await self.app.test_client().get(path, headers={k.replace("_", "-"): v for k, v in headers.items()})

@@ -1,7 +1,8 @@
 import pytest
 
 from ssmd.errors import BadRecord
-from ssmd.store.keys import MinuteKey, NormalizedKey, RangeKey, check_key, hold_key
+from ssmd.store.key_rules import check_key
+from ssmd.store.keys import MinuteKey, NormalizedKey, RangeKey, hold_key
 from tests.reprocess.world import START_NS
 
 DAY_NS = 86_400 * 10**9

@@ -1,18 +1,22 @@
 """A reprocess writes what one decoder over all the raw data gives, however it is shared out or interrupted."""
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 import pytest
 import trio
 
+from ssmd.archive.shortfall import Shortfall, put_mark
 from ssmd.clock import NS_PER_MINUTE, NS_PER_S
 from ssmd.codec import blocks, marketdata
 from ssmd.codec.packing import unpack
 from ssmd.errors import ConfigError, StoreDown
+from ssmd.model import Event
 from ssmd.reprocess.hold import held
 from ssmd.reprocess.report import MinuteRecord, RangeManifest
 from ssmd.reprocess.run import Job, Unwatched, reprocess
 from ssmd.store.base import Hold
-from ssmd.store.keys import MinuteKey, RangeKey, hold_key
+from ssmd.store.keys import SHORTFALL_ENDING, MinuteKey, NormalizedKey, RangeKey, ShortfallKey, hold_key
 from ssmd.store.memory import MemoryStore
 from tests.reprocess.world import FEED, START_NS, World, archive
 
@@ -251,3 +255,76 @@ async def test_a_store_that_stays_away_ends_the_run_as_an_outage(store, world, a
 
     with pytest.RaisesGroup(StoreDown, flatten_subgroups=True, allow_unwrapped=True):
         await run(store, job(world), Cuts())
+
+
+def repacked(events: Sequence[Event]) -> bytes:
+    return blocks.compress(b"".join(marketdata.encode(event) for event in events))
+
+
+def events_in(objects: Mapping[str, bytes]) -> list[Event]:
+    """Return the events of some normalized objects, series by series in order, whatever parts they are in."""
+    series: dict[str, list[Event]] = {}
+    for key, body in objects.items():
+        parsed = NormalizedKey.parse(key)
+        series.setdefault(f"{parsed.type} {parsed.symbol}", []).extend(unpack(parsed.type, body))
+    of_each = [sorted(series[name], key=lambda one: (one.recv_ns, one.conn, one.seq, one.n)) for name in sorted(series)]
+    return [event for events in of_each for event in events]
+
+
+async def lost_some(store, world, *minutes: int) -> dict[str, bytes]:
+    """Archive everything, then let some minutes be as if the stream had lost a part of each series, and marked."""
+    await world.store_raw(store)
+    await run(store, job(world))
+    whole = await archive(store)
+    for minute in minutes:
+        minute_ns = START_NS + minute * NS_PER_MINUTE
+        for key, body in whole.items():
+            if (parsed := NormalizedKey.parse(key)).minute_ns == minute_ns:
+                store.objects[key] = repacked(unpack(parsed.type, body)[1::2])
+        await put_mark(store, Shortfall("v1", FEED, minute_ns, {}, {}))
+    for key in [key for key in store.objects if key.startswith(RANGE)]:
+        del store.objects[key]
+    return whole
+
+
+async def test_a_reprocess_of_the_same_version_fills_what_the_archive_lost(store, world, autojump_clock):
+    """The rest becomes a further part; nothing that is there is touched, and the marks are taken away."""
+    whole = await lost_some(store, world, 3, 12)
+    kept = await archive(store)
+    summary = await run(store, job(world))
+    assert (summary.problems, summary.filled) == ([], 2)
+    filled = await archive(store)
+    assert {key: filled[key] for key in kept} == kept
+    assert events_in(filled) == events_in(whole)
+    assert not [key for key in store.objects if key.endswith(SHORTFALL_ENDING)]
+    assert (await run(store, job(world))).filled == 0
+
+
+async def test_a_dry_run_fills_nothing(store, world, autojump_clock):
+    await lost_some(store, world, 3)
+    before = dict(store.objects)
+    summary = await run(store, job(world, is_dry=True))
+    assert (summary.problems, summary.filled) == ([], 0)
+    assert store.objects == before
+
+
+async def test_without_a_mark_fewer_events_are_a_conflict(store, world, autojump_clock):
+    """Somebody else made them, with other logic under the same name perhaps."""
+    await lost_some(store, world, 3)
+    del store.objects[ShortfallKey("v1", FEED, START_NS + 3 * NS_PER_MINUTE).key]
+    del store.objects[MinuteKey("v1", FEED, START_NS + 3 * NS_PER_MINUTE).key]
+    summary = await run(store, job(world))
+    assert {problem.kind for problem in summary.problems} == {"conflict"}
+    assert not summary.manifest
+
+
+async def test_a_mark_does_not_let_a_reprocess_change_what_is_there(store, world, autojump_clock):
+    await lost_some(store, world, 3)
+    key = next(key for key in sorted(store.objects) if "/trade/" in key and "14-03" in key)
+    (first, *rest) = unpack("trade", store.objects[key])
+    changed = msgspec.structs.replace(first, price="1")
+    store.objects[key] = repacked([changed, *rest])
+    summary = await run(store, job(world))
+    assert {problem.kind for problem in summary.problems} == {"conflict"}
+    assert store.objects[key] == repacked([changed, *rest])
+    assert ShortfallKey("v1", FEED, START_NS + 3 * NS_PER_MINUTE).key in store.objects

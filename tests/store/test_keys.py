@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import BadRecord
 from ssmd.model import EVENT_TYPES, is_symbol, is_token
-from ssmd.store import keys
+from ssmd.store import key_rules, keys
 from ssmd.store.keys import NormalizedKey, QualityKey, RawKey
 
 MINUTE_NS = 1765029600_000_000_000  # 2025-12-06T14:00Z
@@ -34,13 +34,13 @@ def test_keys_are_those_of_the_contract():
 def test_raw_keys_come_back(feed, minute_ns, part):
     name = RawKey(feed, minute_ns, part)
     assert RawKey.parse(name.key) == RawKey.parse_manifest(name.manifest) == name
-    assert keys.check_key(name.key)
+    assert key_rules.check_key(name.key)
     for prefix in (
         keys.raw_prefix(feed),
         keys.raw_day_prefix(feed, minute_ns),
         keys.raw_hour_prefix(feed, minute_ns + NS_PER_MINUTE - 1),
     ):
-        assert name.key.startswith(keys.check_prefix(prefix))
+        assert name.key.startswith(key_rules.check_prefix(prefix))
         assert name.manifest.startswith(prefix)
 
 
@@ -48,7 +48,7 @@ def test_raw_keys_come_back(feed, minute_ns, part):
 def test_normalized_keys_come_back(version, feed, kind, symbol, minute_ns, part):
     name = NormalizedKey(version, feed, kind, symbol, minute_ns, part)
     assert NormalizedKey.parse(name.key) == name
-    assert keys.check_key(name.key)
+    assert key_rules.check_key(name.key)
     for prefix in (
         name.minute_prefix,
         keys.normalized_prefix(version, feed),
@@ -56,7 +56,7 @@ def test_normalized_keys_come_back(version, feed, kind, symbol, minute_ns, part)
         keys.normalized_prefix(version, feed, kind, symbol),
         keys.normalized_day_prefix(version, feed, kind, symbol, minute_ns + 1),
     ):
-        assert name.key.startswith(keys.check_prefix(prefix))
+        assert name.key.startswith(key_rules.check_prefix(prefix))
 
 
 def test_a_prefix_of_one_feed_or_symbol_never_covers_another():
@@ -155,7 +155,7 @@ def test_an_object_and_its_manifest_are_not_taken_for_each_other():
 @example("a%2e%2e/b")
 def test_a_key_is_a_path_below_the_root_or_refused(key):
     try:
-        keys.check_key(key)
+        key_rules.check_key(key)
     except ValueError:
         return
     path = PurePosixPath("/root") / key
@@ -166,7 +166,7 @@ def test_a_key_is_a_path_below_the_root_or_refused(key):
 @pytest.mark.parametrize("prefix", ["..", "a/../", "/", "//", "a//", ".a", "a/.", "a b", "a/..b"])
 def test_a_prefix_that_no_key_has_is_refused(prefix):
     with pytest.raises(ValueError, match="key"):
-        keys.check_prefix(prefix)
+        key_rules.check_prefix(prefix)
 
 
 @given(tokens, tokens, minutes_ns, parts)
@@ -175,8 +175,8 @@ def test_ledger_keys_come_back_and_name_their_raw_object(version, feed, minute_n
     name = QualityKey.of(version, raw)
     assert QualityKey.parse(name.key) == name
     assert name.raw == raw
-    assert keys.check_key(name.key)
-    assert name.key.startswith(keys.check_folder(keys.quality_prefix(version, feed)))
+    assert key_rules.check_key(name.key)
+    assert name.key.startswith(key_rules.check_folder(keys.quality_prefix(version, feed)))
     assert name.key.startswith(keys.day_prefix(keys.quality_prefix(version, feed), minute_ns))
 
 

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from ssmd.archive.ledger import NO_RECORD, NOT_YET_ARCHIVED, UNREADABLE, FeedLedger, MinuteState
+from ssmd.archive.ledger import NOT_YET_ARCHIVED, SILENT_LOSS, UNARCHIVED, FeedLedger, MinuteState
 from ssmd.clock import NS_PER_MINUTE, minute_of
 from ssmd.gateway.history.plan import Span
 from ssmd.gateway.history.together import plain_outages
@@ -20,11 +20,13 @@ LIVE: Final = "live"
 NOT_CAPTURED: Final = "not_captured"
 SILENT: Final = "silent"
 UNPROVEN: Final = "unproven"
+UNCOUNTED: Final = "uncounted"
+"""The stream has lost something before it was archived, or was made anew; what that was is being counted."""
 
 YOUNG_NS: Final = 2 * NS_PER_MINUTE
 """So long after its end a minute may still wait for its ledger record; that it has none says nothing yet."""
 
-_BAD: Final = frozenset({NO_RECORD, NOT_YET_ARCHIVED, UNREADABLE})
+_WAITING: Final = SILENT_LOSS - {UNARCHIVED}
 _DOUBTS: Final = frozenset({"checksum", "rejected", "trade_ids", "frames"})
 
 
@@ -68,13 +70,17 @@ class LiveView(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True):
-    """One feed of the span. is_live: the version is the one that is made of live data now."""
+    """One feed of the span. is_live: the version is the one that is made of live data now.
+
+    uncounted: of minutes that begin in there the archive may lack what nobody has missed yet.
+    """
 
     feed: str
     version: str
     symbols: frozenset[str]
     is_live: bool
     live: LiveView
+    uncounted: Span | None = None
 
 
 async def quality_of(store: Store, asked: Sequence[Asked], span: Span, now_ns: int) -> Quality:
@@ -111,7 +117,7 @@ async def _fold(ledger: FeedLedger, asked: Asked, span: Span, now_ns: int) -> "_
 def _is_waiting(state: MinuteState, now_ns: int) -> bool:
     """Tell whether a minute is so young that its record may still come."""
     is_young = now_ns - state.minute < YOUNG_NS + NS_PER_MINUTE
-    return is_young and bool(state.reasons) and _BAD.issuperset(state.reasons)
+    return is_young and bool(state.reasons) and _WAITING.issuperset(state.reasons)
 
 
 class _Fold:
@@ -175,14 +181,20 @@ class _Fold:
             return
         about_others = {gap.reason for gap in state.gaps}
         for reason in state.reasons:
-            if reason in _BAD:
+            if reason in SILENT_LOSS:
                 yield "missing", reason, ()
             elif reason in _DOUBTS and reason not in about_others:
                 yield "suspect", reason, ()
-        if not gaps and not _BAD.intersection(state.reasons) and not state.figures.checksums_verified:
+        if not gaps and not SILENT_LOSS.intersection(state.reasons) and not state.figures.checksums_verified:
             yield "unverifiable", UNPROVEN, ()
+        if self._is_uncounted(state):
+            yield "unverifiable", UNCOUNTED, ()
         if unwanted := self._unwanted(state):
             yield "missing", NOT_CAPTURED, unwanted
+
+    def _is_uncounted(self, state: MinuteState) -> bool:
+        uncounted = self._asked.uncounted
+        return uncounted is not None and state.minute in uncounted and any(state.figures.events.values())
 
     def _unwanted(self, state: MinuteState) -> tuple[str, ...]:
         """Return the symbols that were not to be captured when the minute's objects ended."""

@@ -29,13 +29,14 @@ READ_AHEAD_BYTES: Final = 2 << 20
 
 
 class Archive(Struct, frozen=True):
-    """Where events are. stream_age_s: how long the stream keeps a message, at most.
+    """Where events are. environment: its name. stream_age_s: how long the stream keeps a message, at most.
 
     held_messages: of one feed's tail in memory, at most; see `tail`.
     """
 
     store: Store
     bus: BusSource
+    environment: str
     stream: str = "marketdata"
     stream_age_s: float = 86_400.0
     held_messages: int = HELD_MESSAGES

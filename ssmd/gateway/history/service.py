@@ -22,6 +22,7 @@ from ssmd.gateway.history.page import Page, next_cursor, plan_of, read_newest, r
 from ssmd.gateway.history.plan import Plan, Span
 from ssmd.gateway.history.quality import Asked, LiveView, Quality, Window, quality_of
 from ssmd.gateway.history.reader import Archive, MinuteReader
+from ssmd.gateway.history.uncounted import Uncounted
 from ssmd.gateway.problems import Problem
 from ssmd.gateway.query import MAX_LIMIT, RowsQuery
 from ssmd.gateway.times import rfc3339
@@ -53,6 +54,7 @@ class History:
     def __init__(self, archive: Archive, catalog: Catalog) -> None:
         self._archive = archive
         self._catalog = catalog
+        self._uncounted = Uncounted(archive)
         self.blocking = archive.blocking
 
     async def page(self, query: RowsQuery, resolved: Resolved) -> Answer:
@@ -90,6 +92,7 @@ class History:
                 resolved.symbols(source.feed),
                 source.durable is not None,
                 await self._live_view(source.feed, judged),
+                await self._uncounted.within(source, judged),
             )
             for source in resolved.sources
         ]

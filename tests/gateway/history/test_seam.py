@@ -119,6 +119,7 @@ async def test_a_thousand_windows_across_the_border_equal_the_brute_force_answer
                 archive = Archive(
                     system.store,
                     SlowSource(system.dialer, random),
+                    "test",
                     now=virtual_now_ns,
                     blocking=inline,
                     held_messages=held,

@@ -87,6 +87,7 @@ async def test_every_answer_over_a_planted_gap_carries_it(autojump_clock, servin
 
 
 async def test_over_a_clean_minute_it_says_verified(autojump_clock, serving):
+    await serving.counted(at(4))
     for path in ("trades", "books", "gaps", "coverage"):
         answer = await serving.json(f"/api/v1/{path}?symbol=BTCUSD&start={T(at(4))}&end={T(at(5))}")
         assert answer["quality"]["status"] == "verified", path

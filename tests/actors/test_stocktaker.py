@@ -1,0 +1,239 @@
+"""What the stream lost before it was archived is found by counting, and nothing else is."""
+
+import pytest
+import trio
+from msgspec.structs import replace
+
+from ssmd import metrics
+from ssmd.actors.batcher import ArchiveFeed, Batcher
+from ssmd.actors.edition import Edition
+from ssmd.actors.stocktaker import PACE_S, Stocktaker
+from ssmd.archive.ledger import ledger, merged_gaps
+from ssmd.archive.position import BUCKET, Position, decode_position
+from ssmd.blocking import inline
+from ssmd.bus.base import Outgoing
+from ssmd.clock import NS_PER_MINUTE
+from ssmd.codec import marketdata
+from ssmd.errors import StoreDown
+from ssmd.model import message_id
+from ssmd.protocols import quality
+from ssmd.protocols.quality import Figures, LedgerRecord, Source
+from ssmd.store.keys import QualityKey, RawKey, ShortfallKey
+from ssmd.store.memory import MemoryStore
+from ssmd.supervisor import Backoff, ChildSpec, Strategy, Supervisor
+from tests.actors.fakes import START_NS, virtual_now_ns
+from tests.actors.test_batcher import FIRST, STREAM, Rig, trade
+
+FEED = "kraken"
+LONG_S = 8 * PACE_S
+"""Every minute that the tests fill is over by then, and archived."""
+DAY_NS = START_NS // (1440 * NS_PER_MINUTE) * (1440 * NS_PER_MINUTE)
+
+
+def minute(number: int) -> int:
+    return START_NS + number * NS_PER_MINUTE
+
+
+def record(number: int, trades: int, part: int = 0) -> LedgerRecord:
+    raw = RawKey(FEED, minute(number), part)
+    figures = Figures(frames=trades, events={"trade": trades}, checksums_verified=1)
+    source = Source("0", "unknown")
+    return LedgerRecord(
+        "v1", FEED, raw.minute_ns, "verified", (), raw.key, "", "w", 0, figures, (), (), ("BTCUSD",), source
+    )
+
+
+class Choosy(MemoryStore):
+    """Fails to create what lies below a prefix, so often."""
+
+    refused = ""
+    times = 0
+
+    async def create(self, key: str, body: bytes) -> bool:
+        if self.refused and key.startswith(self.refused) and self.times:
+            self.times -= 1
+            raise StoreDown(f"create {key}: refused")
+        return await super().create(key, body)
+
+
+class Counting(Rig):
+    """An archiver: batcher and stocktaker over the same stream, as a tree starts them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = Choosy()
+        self.archive = ArchiveFeed(Edition(FEED, "v1"), STREAM, inline)
+
+    def batcher(self) -> Batcher:
+        return Batcher(self.archive, self.dialer, self.store, self.board, virtual_now_ns)
+
+    def stocktaker(self) -> Stocktaker:
+        return Stocktaker(self.archive, "test.v1.kraken", self.dialer, self.store, virtual_now_ns)
+
+    async def archiver(self, seconds: float) -> None:
+        """Run both for a while, as a process of its own would: nothing is remembered from before."""
+        self.archive = ArchiveFeed(Edition(FEED, "v1"), STREAM, inline)
+        backoff = Backoff(first_s=0.1, cap_s=2)
+        children = [ChildSpec("stocktaker", self.stocktaker, backoff), ChildSpec("batcher", self.batcher, backoff)]
+        with trio.move_on_after(seconds):
+            await Supervisor("archiver", Strategy.ONE_FOR_ONE, children).run()
+
+    async def file(self, *records: LedgerRecord) -> None:
+        for one in records:
+            key = RawKey.parse(one.raw_key)
+            await self.store.create(QualityKey.of("v1", key).key, quality.encode(one))
+
+    def lose(self, count: int) -> None:
+        """Let the stream's limits take the oldest messages."""
+        stream = self.dialer.broker.streams["marketdata"]
+        stream.spec = replace(stream.spec, max_bytes=1)
+        kept = stream.messages - count
+        size = stream.stored_bytes // stream.messages
+        stream.spec = replace(stream.spec, max_bytes=kept * size + size // 2)
+        stream.keep_limits()
+        assert stream.messages == kept
+        stream.spec = STREAM
+
+    @property
+    def marks(self) -> list[str]:
+        return [key for key in self.store.objects if key.endswith(".short.json")]
+
+    @property
+    def position(self) -> Position | None:
+        entry = self.dialer.broker.bucket(BUCKET).last("test.v1.kraken")
+        return None if entry is None else decode_position(entry.value or b"")
+
+    async def answers(self, minutes: int) -> list[tuple[str, tuple[str, ...]]]:
+        states = ledger(self.store, "v1", FEED, minute(0), minute(minutes))
+        return [(state.answer, state.reasons) async for state in states]
+
+
+@pytest.fixture
+def rig() -> Counting:
+    return Counting()
+
+
+async def test_a_minute_that_is_archived_whole_gets_no_mark_and_moves_the_position(rig, autojump_clock):
+    await rig.publish(trade(1, 0), trade(2, 1), trade(63, 2))
+    await rig.file(record(0, 2))
+    await rig.archiver(LONG_S)
+    assert rig.marks == []
+    assert rig.position == Position(minute(0), {DAY_NS: 1})
+
+
+async def test_what_the_stream_lost_before_it_was_archived_becomes_a_mark_that_every_reader_sees(rig, autojump_clock):
+    """Mutant: no stocktaker; ledger and REST then say `verified`."""
+    counter = metrics.ARCHIVER_UNARCHIVED.labels(FEED)
+    before = counter._value.get()
+    await rig.publish(*(trade(i, i) for i in range(10)), trade(63, 10), trade(125, 11))
+    await rig.file(record(0, 10), record(1, 1))
+    rig.lose(4)
+    await rig.archiver(LONG_S)
+    assert rig.marks == [ShortfallKey("v1", FEED, minute(0)).key]
+    assert await rig.answers(2) == [("missing", ("unarchived",)), ("verified", ())]
+    (gap,) = await merged_gaps(ledger(rig.store, "v1", FEED, minute(0), minute(2)))
+    assert (gap.from_ns, gap.to_ns, gap.reason) == (minute(0), minute(1), "unarchived")
+    assert counter._value.get() - before == 4
+    assert rig.position == Position(minute(1), {DAY_NS: 2})
+
+
+async def test_a_stream_that_was_lost_whole_is_found_too(rig, autojump_clock):
+    """Nothing was discarded as far as the new stream's consumer knows."""
+    await rig.publish(trade(1, 0), trade(2, 1))
+    await rig.file(record(0, 2))
+    del rig.dialer.broker.streams["marketdata"]
+    await rig.publish(trade(130, 2), trade(131, 3))
+    await rig.archiver(LONG_S)
+    assert await rig.answers(1) == [("missing", ("unarchived",))]
+
+
+async def test_an_archiver_that_is_only_behind_marks_nothing(rig, autojump_clock):
+    """Mutant: count as soon as there is a record."""
+    rig.store.refused, rig.store.times = "normalized/", 10_000
+    await rig.publish(trade(1, 0), trade(2, 1), trade(63, 2))
+    await rig.file(record(0, 2))
+    await rig.archiver(600)
+    assert rig.store.times < 10_000 - 100
+    assert rig.marks == []
+    assert rig.position is None
+    rig.store.times = 0
+    await rig.archiver(LONG_S)
+    assert rig.marks == []
+    assert rig.position == Position(minute(0), {DAY_NS: 1})
+
+
+async def test_messages_on_their_way_when_the_record_is_seen_are_waited_for(rig, autojump_clock):
+    """The stream ends with them; only when that is archived anybody may count."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.archiver, 600)
+        await trio.sleep(2 * PACE_S + 1)
+        await rig.publish(*(trade(i, i) for i in range(5)))
+        await rig.file(record(0, 5))
+        for number in range(5, 600):
+            await rig.publish(trade(63 + number / 10, number))
+            await trio.sleep(0.5)
+    assert rig.marks == []
+    assert rig.position == Position(minute(0), {DAY_NS: 1})
+
+
+async def test_a_new_process_reads_the_archive_where_it_remembers_nothing(rig, autojump_clock):
+    await rig.publish(trade(1, 0), trade(2, 1), trade(63, 2))
+    await rig.archiver(5)
+    await rig.file(record(0, 2))
+    await rig.archiver(LONG_S)
+    assert rig.marks == []
+    assert rig.position == Position(minute(0), {DAY_NS: 1})
+
+
+async def test_what_was_counted_is_not_read_again_after_a_restart(rig, autojump_clock):
+    await rig.publish(trade(1, 0), trade(63, 2))
+    await rig.file(record(0, 1))
+    await rig.archiver(LONG_S)
+    rig.store.objects[QualityKey("v1", FEED, minute(0)).key] = b"whoever reads this marks the minute as unreadable"
+    del rig.store.objects[FIRST]
+    await rig.archiver(LONG_S)
+    assert rig.marks == []
+
+
+async def test_a_record_that_comes_late_has_its_whole_minute_counted_again(rig, autojump_clock):
+    """A connector was killed and away; its next start stores what it had left, and more was made of the minute."""
+    await rig.publish(trade(1, 0), trade(63, 1))
+    await rig.file(record(0, 1))
+    await rig.archiver(LONG_S)
+    await rig.file(record(0, 3, part=1))
+    await rig.archiver(LONG_S)
+    assert await rig.answers(1) == [("missing", ("unarchived",))]
+    await rig.publish(*(trade(5 + i, 10 + i) for i in range(3)), trade(200, 20))
+    await rig.file(record(1, 1))
+    await rig.archiver(LONG_S)
+    assert await rig.answers(1) == [("missing", ("unarchived",))]  # it has no new record: nobody looks there
+    await rig.file(record(0, 0, part=2))
+    await rig.archiver(LONG_S)
+    assert await rig.answers(1) == [("verified", ())]
+    assert rig.marks == []
+
+
+async def test_a_store_that_is_away_while_it_counts_is_an_outage_and_loses_no_minute(rig, autojump_clock):
+    await rig.publish(*(trade(i, i) for i in range(3)), trade(63, 3))
+    await rig.file(record(0, 3))
+    rig.lose(1)
+    await rig.archiver(5)
+    rig.store.refused, rig.store.times = "quality/", 2
+    await rig.archiver(LONG_S)
+    assert rig.store.times == 0
+    assert await rig.answers(1) == [("missing", ("unarchived",))]
+
+
+async def test_a_quiet_feed_beside_a_busy_one_is_counted(rig, autojump_clock):
+    """The stream ends with the other feed's messages, which nobody acknowledges here."""
+    await rig.publish(trade(1, 0))
+    await rig.file(record(0, 1))
+    other = replace(trade(1, 0), feed="coinbase")
+    async with rig.dialer.connect() as bus:
+        messages = [
+            Outgoing("md.coinbase.trade.BTCUSD", marketdata.encode(one), message_id(one))
+            for one in (replace(other, seq=n) for n in range(50))
+        ]
+        await bus.publish(messages)
+    await rig.archiver(200)
+    assert rig.position == Position(minute(0), {DAY_NS: 1})

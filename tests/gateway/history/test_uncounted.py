@@ -1,0 +1,94 @@
+"""Where the stream may have lost something before it was archived, nobody is told `verified` before it was counted."""
+
+import pytest
+import trio
+from msgspec.structs import replace
+
+from ssmd.archive.shortfall import Shortfall, put_mark
+from ssmd.gateway.times import rfc3339
+from ssmd.model import Trade
+from tests.gateway.serving import FEED, STREAM, Serving
+from tests.reprocess.captured import Captured, at, faulty_run
+
+CLEAN = f"symbol=BTCUSD&start={rfc3339(at(4))}&end={rfc3339(at(5))}"
+
+
+@pytest.fixture
+async def captured(tmp_path, autojump_clock) -> Captured:
+    world = Captured(tmp_path)
+    await faulty_run(world, restarts=False)
+    return world
+
+
+@pytest.fixture
+def serving(captured) -> Serving:
+    return Serving(lambda: at(125), captured.store)
+
+
+def made(number: int) -> Trade:
+    recv_ns = at(4) + number
+    return Trade(FEED, "BTCUSD", recv_ns, "c", number, 0, recv_ns, "1.5", "1.0", "buy", str(number))
+
+
+async def said(serving: Serving) -> tuple[str, list[str]]:
+    await trio.sleep(2)  # whoever asked before has kept the position for a moment
+    quality = (await serving.json(f"/api/v1/trades?{CLEAN}"))["quality"]
+    return quality["status"], [window["reason"] for window in quality["windows"]]
+
+
+async def stream_of_before(serving: Serving, *trades: Trade) -> None:
+    await serving.publish(*trades)
+    serving.broker.streams["marketdata"].created_ns = at(-60)
+
+
+async def test_a_stream_that_has_everything_behind_the_acknowledgement_leaves_no_doubt(autojump_clock, serving):
+    await stream_of_before(serving, made(1), made(2), made(3))
+    assert await said(serving) == ("verified", [])
+    await serving.acknowledge(2)
+    assert await said(serving) == ("verified", [])
+
+
+async def test_a_stream_that_was_cut_behind_the_acknowledgement_does(autojump_clock, serving):
+    """The archiver is away, and the limits take what it has not read; the ledger still says `verified`."""
+    await stream_of_before(serving, *(made(number) for number in range(6)))
+    await serving.acknowledge(1)
+    stream = serving.broker.streams["marketdata"]
+    stream.spec = replace(STREAM, max_bytes=stream.stored_bytes // 2)
+    stream.keep_limits()
+    assert await said(serving) == ("unverifiable", ["uncounted"])
+    await serving.counted(at(3))
+    assert await said(serving) == ("unverifiable", ["uncounted"])
+    await serving.counted(at(4))
+    assert await said(serving) == ("verified", [])
+
+
+async def test_a_stream_that_was_made_anew_does_and_one_that_is_gone(autojump_clock, serving):
+    assert await said(serving) == ("unverifiable", ["uncounted"])
+    await serving.publish(made(1))
+    serving.broker.streams["marketdata"].created_ns = at(6)
+    assert await said(serving) == ("unverifiable", ["uncounted"])
+
+
+async def test_what_was_counted_once_stays_verified_while_the_bus_is_away(autojump_clock, captured):
+    """The stream has nothing of two days ago any more, so such a range needs no bus."""
+    serving = Serving(lambda: at(2 * 1440), captured.store)
+    await serving.counted(at(4))
+    assert await said(serving) == ("verified", [])
+    serving.broker.down()
+    assert await said(serving) == ("verified", [])
+
+
+async def test_another_version_than_the_live_one_is_a_matter_of_its_reprocess(autojump_clock, serving, captured):
+    for key in [key for key in captured.store.objects if key.startswith(("normalized/v1/", "quality/v1/"))]:
+        captured.store.objects[key.replace("/v1/", "/v2/")] = captured.store.objects[key]
+    answer = await serving.json(f"/api/v1/trades?{CLEAN}&version=v2")
+    assert "uncounted" not in {window["reason"] for window in answer["quality"]["windows"]}
+
+
+async def test_a_mark_makes_the_minute_missing_for_every_reader(autojump_clock, serving, captured):
+    await serving.counted(at(4))
+    await put_mark(captured.store, Shortfall("v1", FEED, at(4), {"trade": 9}, {"trade": 4}))
+    assert await said(serving) == ("missing", ["unarchived"])
+    for path in ("gaps", "coverage", "books"):
+        quality = (await serving.json(f"/api/v1/{path}?{CLEAN}"))["quality"]
+        assert (quality["status"], quality["windows"][0]["reason"]) == ("missing", "unarchived"), path
