@@ -37,7 +37,7 @@ bench: $(INSTALLED)
 	@exec $(BIN)/python -m bench $(ARGS)
 
 chaos: $(INSTALLED)
-	@exec $(BIN)/pytest chaos $(ARGS)
+	@exec $(BIN)/pytest $(if $(findstring chaos/,$(ARGS)),,chaos) $(ARGS)
 
 # A .venv without our stamp or without pip was made by something else, or only half: it is made anew.
 $(INSTALLED): requirements.lock pyproject.toml

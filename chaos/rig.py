@@ -36,7 +36,7 @@ spec:
   storage:
     raw: {{bucket: ssmd-chaos-raw}}
     normalized: {{bucket: ssmd-chaos-normalized}}
-  jetstream: {{retention_hours: 24, max_bytes: 4GB}}
+  jetstream: {{retention_hours: 24, max_bytes: {stream}}}
 """
 
 
@@ -171,17 +171,22 @@ class Rig:
             self._process.wait()
 
 
-def write_environment(path: Path, names: tuple[str, ...], depth: int = 10) -> Path:
+def write_environment(path: Path, names: tuple[str, ...], depth: int = 10, stream: str = "4GB") -> Path:
     symbols = ", ".join(f"{{name: {n}, internal: {n.replace('/', '')}, depth: l2}}" for n in names)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(ENVIRONMENT.format(depth=depth, symbols=symbols))
+    path.write_text(ENVIRONMENT.format(depth=depth, symbols=symbols, stream=stream))
     return path
 
 
 @asynccontextmanager
-async def prepared(folder: Path, simulate: str, names: tuple[str, ...] = NAMES, depth: int = 10) -> AsyncIterator[Rig]:
-    """Start an exchange and give a system that is ready to be started; nothing of either is left afterwards."""
-    environment = write_environment(folder / ENVIRONMENT_FILE, names, depth)
+async def prepared(
+    folder: Path, simulate: str, names: tuple[str, ...] = NAMES, depth: int = 10, stream: str = "4GB"
+) -> AsyncIterator[Rig]:
+    """Start an exchange and give a system that is ready to be started; nothing of either is left afterwards.
+
+    stream: how much JetStream keeps.
+    """
+    environment = write_environment(folder / ENVIRONMENT_FILE, names, depth, stream)
     argv = [
         sys.executable,
         "-m",

@@ -53,6 +53,21 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
     frames_unaccounted: int
 
 
+class Lost(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold when the stream loses messages. stream: how much it keeps. frozen_s: so long nobody archives.
+
+    first_s: after the turn of a minute, when that begins. told_within_s: from the archiver's return to the verdict.
+    """
+
+    rate_per_s: int
+    stream: str
+    first_s: float
+    frozen_s: float
+    told_within_s: float
+    archive_duplicates: int
+    frames_unaccounted: int
+
+
 class BusAway(Struct, frozen=True, forbid_unknown_fields=True):
     """What must hold when the bus is away. received_at_least: meanwhile, as a part of the rate that is sent.
 

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from ssmd.archive.reading import archived_events
+from ssmd.archive.shortfall import Shortfall, put_mark
 from ssmd.clock import NS_PER_S, now_ns
 from ssmd.environment.load import load
 from ssmd.model import EVENT_TYPES, Event
@@ -172,9 +173,10 @@ async def test_what_a_version_holds_is_counted_and_nothing_else_of_the_store_is_
         "holds/mine.json": b"{}",
     }
     store.objects |= foreign
+    await put_mark(store, Shortfall("v2", FEED, START_NS, {}, {}))
     before, counts = dict(store.objects), []
     found = await holdings(store, "v2", FEED)
-    assert (found.ranges, found.records, found.quality) == (1, MINUTES, MINUTES)
+    assert (found.ranges, found.records, found.quality) == (1, MINUTES, MINUTES + 1)
     await prune(store, "v2", FEED, counts.append)
     assert sum(counts) == found.total
     assert store.objects == without(before, "v2") | foreign

@@ -188,3 +188,16 @@ def test_ledger_keys_look_like_this_and_nothing_else_is_one():
             QualityKey.parse(f"quality/v1/kraken/2025/12/06/{text}")
     with pytest.raises(ValueError, match="version"):
         QualityKey("v1/..", "kraken", MINUTE_NS)
+
+
+@given(tokens, tokens, minutes_ns)
+def test_the_mark_of_a_short_minute_stands_beside_its_records_and_is_none(version, feed, minute_ns):
+    name = keys.ShortfallKey(version, feed, minute_ns)
+    assert keys.ShortfallKey.parse(name.key) == name
+    assert key_rules.check_key(name.key)
+    assert name.key.startswith(keys.day_prefix(keys.quality_prefix(version, feed), minute_ns))
+    with pytest.raises(BadRecord):
+        QualityKey.parse(name.key)
+    for other in (QualityKey(version, feed, minute_ns).key, name.key.replace(".short.", ".p01.short.")):
+        with pytest.raises(BadRecord):
+            keys.ShortfallKey.parse(other)
