@@ -10,10 +10,11 @@ from contextlib import suppress
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from ssmd import metrics
 from ssmd.actors.batcher import ArchiveFeed
-from ssmd.archive.position import BUCKET, DAYS, Position, decode_position, encode_position
+from ssmd.archive.position import BUCKET, DAYS, DAYS_NS, Position, decode_position, encode_position
 from ssmd.archive.shortfall import NS_PER_DAY, Events, Shortfall, count_archived, events_made, lacks, put_mark
 from ssmd.bus.base import BusDialer
 from ssmd.clock import NS_PER_MINUTE, NowNs, now_ns
@@ -25,20 +26,30 @@ from ssmd.store.base import Store
 from ssmd.store.keys import QualityKey, ShortfallKey, day_prefix, quality_prefix
 
 PACE_S: Final = 30.0
+RETENTION_SLACK_NS: Final = 60 * NS_PER_MINUTE
+"""Minutes that are deleted soon are left alone: what is gone by then would seem to be lost."""
 OLD_DAYS_EVERY: Final = 20
 """Looks, until it looks at the days before today again: a record that comes so late is of a connector that was away."""
+
+
+class Stock(Struct, frozen=True):
+    """What is counted. position_key: under which it is remembered how far. kept_days: -1: retention takes nothing."""
+
+    position_key: str
+    kept_days: int = -1
 
 
 class Stocktaker:
     """Everything may be repeated: a mark says the same again. What was counted is remembered beside the stream."""
 
     def __init__(
-        self, archive: ArchiveFeed, position_key: str, dialer: BusDialer, store: Store, now: NowNs = now_ns
+        self, archive: ArchiveFeed, stock: Stock, dialer: BusDialer, store: Store, now: NowNs = now_ns
     ) -> None:
         self._version, self._feed = archive.edition.version, archive.edition.feed
         self._label = archive.edition.label
         self._progress = archive.progress
-        self._position_key = position_key
+        self._position_key = stock.position_key
+        self._kept_ns = stock.kept_days * NS_PER_DAY - RETENTION_SLACK_NS if stock.kept_days > 0 else DAYS_NS
         self._dialer = dialer
         self._store = store
         self._now = now
@@ -86,14 +97,15 @@ class Stocktaker:
         return is_new
 
     async def _recorded(self, day_ns: int) -> Sequence[QualityKey]:
-        """Return the records of a day, and note its marks."""
+        """Return the records of a day whose events retention leaves alone, and note the day's marks."""
         found: list[QualityKey] = []
+        oldest_ns = self._now() - self._kept_ns
         for meta in await self._store.list(day_prefix(quality_prefix(self._version, self._feed), day_ns)):
             with suppress(BadRecord):
                 found.append(QualityKey.parse(meta.key))
             with suppress(BadRecord):
                 self._marked.add(ShortfallKey.parse(meta.key).minute_ns)
-        return found
+        return [key for key in found if key.minute_ns >= oldest_ns]
 
     def _days(self, days: int) -> range:
         today_ns = self._now() // NS_PER_DAY * NS_PER_DAY
@@ -171,7 +183,7 @@ class Stocktaker:
 
     def _position(self) -> Position | None:
         """Return how far everything is counted; None before anything is."""
-        first_ns = min(self._days(DAYS))
+        first_ns = max(min(self._days(DAYS)), self._now() - self._kept_ns)
         self._records = {minute: keys for minute, keys in self._records.items() if minute >= first_ns}
         self._waiting = {minute: seen_s for minute, seen_s in self._waiting.items() if minute >= first_ns}
         counted = self._records.keys() - self._waiting.keys()

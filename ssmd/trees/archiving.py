@@ -3,7 +3,7 @@
 from functools import partial
 
 from ssmd.actors.batcher import ArchiveFeed
-from ssmd.actors.stocktaker import Stocktaker
+from ssmd.actors.stocktaker import Stock, Stocktaker
 from ssmd.archive.position import position_key
 from ssmd.supervisor import ChildSpec
 from ssmd.trees.role_spec import RoleSpec
@@ -13,5 +13,6 @@ from ssmd.trees.world import BUS_BACKOFF, World
 def stocktaker(archive: ArchiveFeed, spec: RoleSpec, world: World) -> ChildSpec:
     edition = archive.edition
     key = position_key(spec.environment.name, edition.version, edition.feed)
-    make = partial(Stocktaker, archive, key, world.dialer, world.store, world.now)
+    stock = Stock(key, spec.environment.spec.storage.normalized.retention_days)
+    make = partial(Stocktaker, archive, stock, world.dialer, world.store, world.now)
     return ChildSpec(f"stocktaker-{edition.feed}", make, BUS_BACKOFF)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from ssmd import metrics
 from ssmd.actors.batcher import ArchiveFeed, Batcher
 from ssmd.actors.edition import Edition
-from ssmd.actors.stocktaker import PACE_S, Stocktaker
+from ssmd.actors.stocktaker import PACE_S, Stock, Stocktaker
 from ssmd.archive.ledger import ledger, merged_gaps
 from ssmd.archive.position import BUCKET, Position, decode_position
 from ssmd.blocking import inline
@@ -62,13 +62,16 @@ class Counting(Rig):
     def __init__(self) -> None:
         super().__init__()
         self.store = Choosy()
+        self.kept_days = -1
         self.archive = ArchiveFeed(Edition(FEED, "v1"), STREAM, inline)
 
     def batcher(self) -> Batcher:
         return Batcher(self.archive, self.dialer, self.store, self.board, virtual_now_ns)
 
     def stocktaker(self) -> Stocktaker:
-        return Stocktaker(self.archive, "test.v1.kraken", self.dialer, self.store, virtual_now_ns)
+        return Stocktaker(
+            self.archive, Stock("test.v1.kraken", self.kept_days), self.dialer, self.store, virtual_now_ns
+        )
 
     async def archiver(self, seconds: float) -> None:
         """Run both for a while, as a process of its own would: nothing is remembered from before."""
@@ -237,3 +240,17 @@ async def test_a_quiet_feed_beside_a_busy_one_is_counted(rig, autojump_clock):
         await bus.publish(messages)
     await rig.archiver(200)
     assert rig.position == Position(minute(0), {DAY_NS: 1})
+
+
+async def test_what_retention_has_deleted_is_not_lost(rig, autojump_clock):
+    """Raw data and ledger are kept longer than events; a process without a position looks back over days."""
+    old = record(-25 * 60, 5)
+    await rig.file(old, record(0, 1))
+    await rig.publish(trade(1, 0), trade(63, 1))
+    rig.kept_days = 1
+    await rig.archiver(LONG_S)
+    assert rig.marks == []
+    assert rig.position == Position(minute(0), {DAY_NS: 1})
+    rig.kept_days = 7
+    await rig.archiver(LONG_S)
+    assert rig.marks == [ShortfallKey("v1", FEED, old.minute).key]
