@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from ssmd import settings
-from ssmd.archive.ledger import FeedLedger, Gap, MinuteState, merged_gaps
+from ssmd.archive.ledger import UNARCHIVED, FeedLedger, Gap, MinuteState, merged_gaps
 from ssmd.cli.options import Format, Where, parse_duration_s
 from ssmd.cli.output import say, show_rows
 from ssmd.cli.reprocessing import opener, rfc3339, time_ns
@@ -79,7 +79,18 @@ async def show_gaps(feed: str, times: Times, env: str, where: Where, output: For
     end_ns = min(end_ns, await found.settled_ns(at_ns))
     gaps = await merged_gaps(found.minutes(start_ns, end_ns))
     show_rows([_row(gap, at_ns) for gap in gaps], output, f"no gap in {feed} from {_time(start_ns)} to {_time(end_ns)}")
+    _say_how_to_fill(feed, version, env, gaps)
     return 1 if any(gap.to_ns is None for gap in gaps) else 0
+
+
+def _say_how_to_fill(feed: str, version: str, env: str, gaps: Sequence[Gap]) -> None:
+    lost = [gap for gap in gaps if gap.reason == UNARCHIVED and gap.to_ns is not None]
+    if lost:
+        span = f"--start {rfc3339(lost[0].from_ns)} --end {rfc3339(max(gap.to_ns or 0 for gap in lost))}"
+        say(
+            "hint: the raw data has what is unarchived; "
+            f"ssmd reprocess run --feed {feed} {span} --version {version} --env {env} fills it"
+        )
 
 
 def _row(gap: Gap, at_ns: int) -> GapRow:

@@ -7,7 +7,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from ssmd.archive.shortfall import Shortfall, put_mark
+from ssmd.codec import blocks, marketdata
 from ssmd.records import Predecessor
+from ssmd.store.objects import local_store
 from tests.cli.project import report
 from tests.reprocess.captured import FEED, Captured, at, faulty_run
 
@@ -83,6 +86,24 @@ def test_minutes_without_any_word_are_a_gap_too(ask, archive, at_minute):
     at_minute(60)
     done = ask("feed", "gaps", FEED, "--env", "lab", "--data-dir", str(archive), "--last", "1h", "-o", "json")
     assert [gap["reason"] for gap in json.loads(done.out)] == ["reset", "no_record"]
+
+
+def test_what_the_stream_lost_is_a_gap_and_the_command_that_it_names_fills_it(ask, archive, at_minute):
+    at_minute(5)
+    path = archive / TRADES
+    events = list(marketdata.decode_many("trade", blocks.decompress(path.read_bytes(), 1 << 20)))
+    path.write_bytes(blocks.compress(b"".join(map(marketdata.encode, events[1:]))))
+    place = ("--env", "lab", "--data-dir", str(archive))
+    mark = Shortfall("v1", FEED, at(4), {"trade": len(events)}, {"trade": len(events) - 1})
+    trio.run(put_mark, local_store(archive), mark)
+    shown = ask("feed", "gaps", FEED, *place)
+    assert "unarchived" in shown.out
+    told = shown.err.partition("hint: ")[2].partition("ssmd ")[2].removesuffix(" fills it\n").split()
+    assert told[:4] == ["reprocess", "run", "--feed", FEED]
+    filled = ask(*told, "--data-dir", str(archive))
+    assert "filled  1 minutes" in filled.out
+    again = ask("feed", "gaps", FEED, *place)
+    assert ("unarchived" in again.out, again.err) == (False, "")
 
 
 def test_gaps_of_a_span(ask, archive):
