@@ -27,7 +27,7 @@ GRACE_NS: Final = 2 * NS_PER_S
 QUIET_S: Final = 5.0
 """A minute behind which nothing follows is closed by the clock, after the stream was silent for so long."""
 ASK_EVERY_S: Final = 10.0
-"""How often the batcher looks how far the stream goes, at most."""
+"""How often the batcher asks how far the stream goes, and whether anything of it is left."""
 
 
 class ArchiveFeed:
@@ -79,6 +79,7 @@ class Batcher:
                     archive.stream.name, archive.edition.durable, archive.edition.subjects
                 ) as consumer:
                     self._check.ok()
+                    self._progress.begin()
                     self._note_discarded(consumer.discarded)
                     await self._probe_store()
                     await self._follow(bus, consumer)
@@ -105,8 +106,7 @@ class Batcher:
 
     async def _follow(self, bus: Bus, consumer: Consumer) -> None:
         while True:
-            await self._ask_how_far(bus)
-            began_s = trio.current_time()
+            await self._ask_how_far(bus, consumer)
             messages = await consumer.fetch(FETCH_LIMIT, FETCH_WITHIN_S)
             for message in messages:
                 self._take(message)
@@ -118,17 +118,19 @@ class Batcher:
                 return
             await self._store_minutes(consumer, self._closed_before_ns())
             self._report_lag()
-            if not messages and not self._minutes:
-                self._progress.nothing_left(began_s)
 
-    async def _ask_how_far(self, bus: Bus) -> None:
+    async def _ask_how_far(self, bus: Bus, consumer: Consumer) -> None:
         """Learn how far the stream goes: once that is archived, the stocktaker may count what was made until now."""
         at_s = trio.current_time()
-        if self._progress.wants_to_know and at_s - self._asked_s > ASK_EVERY_S:
-            usage = await bus.usage(self._archive.stream.name)
-            self._progress.stream_ends(at_s, 0 if usage is None else usage.last_seq)
-            self._progress.acknowledged(self._acked_stream_seq)
-            self._asked_s = at_s
+        if at_s - self._asked_s < ASK_EVERY_S:
+            return
+        self._asked_s = at_s
+        usage = await bus.usage(self._archive.stream.name)
+        if usage is None:  # deleted: the next fetch finds out
+            return
+        self._progress.stream_ends(at_s, usage.last_seq, usage.created_ns)
+        if await consumer.left() == 0:
+            self._progress.nothing_left(at_s)
 
     def _take(self, message: Incoming) -> None:
         self._last_stream_seq = message.stream_seq
@@ -143,6 +145,7 @@ class Batcher:
         if minute_ns not in self._minutes:
             self._minutes[minute_ns] = Minute(message.stream_seq)
         self._minutes[minute_ns].add(series, header, message.payload)
+        self._progress.ends(minute_ns, message.stream_seq)
 
     def _read(self, message: Incoming) -> tuple[Series, marketdata.Header]:
         series = self._series_of(message.subject)

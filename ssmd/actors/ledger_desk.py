@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ssmd.errors import AlreadyStored, BadRecord, StoreDown
-from ssmd.journal import Journal, Tallies, TallyName
+from ssmd.journal import Cursor, Journal, Position, Tallies, TallyName, candidate_directory, whole_bytes
 from ssmd.log import get_logger
 from ssmd.protocols import quality
 from ssmd.protocols.manifest import Manifest
@@ -13,15 +13,45 @@ from ssmd.store.base import Store
 from ssmd.store.keys import QualityKey, RawKey
 
 
+class Published:
+    """How far each version of the normalizer has published: the primary by its cursor, a candidate by its own on disk.
+
+    A version that is neither any more has published what its successor goes on behind.
+    """
+
+    def __init__(self, journal: Journal, cursor: Cursor, version: str) -> None:
+        self._directory = journal.directory
+        self._cursor = cursor
+        self._version = version
+
+    def has_all(self, name: TallyName) -> bool:
+        """Tell whether everything that came of a segment is published. Reads files."""
+        position = self._position(name.version)
+        if position is None or position.segment != name.segment:
+            return position is not None and position.segment > name.segment
+        try:
+            return position.offset >= whole_bytes(self._directory / name.segment)
+        except FileNotFoundError:  # deleted meanwhile, which only happens behind the cursor
+            return True
+
+    def _position(self, version: str) -> Position | None:
+        own = candidate_directory(self._directory, version)
+        if version == self._version or not Cursor.path(own).exists():
+            return self._cursor.position
+        return Cursor(own).position
+
+
 class LedgerDesk:
     """Belongs to the sealer. A tally waits on disk until its segment is stored; filing it twice changes nothing.
 
     The key follows from the raw object's, and the bytes from its manifest and the tally: no crash can double a record.
+    A record is filed when everything that came of the segment is published: whoever counts the archive relies on it.
     """
 
-    def __init__(self, feed: str, journal: Journal, store: Store) -> None:
+    def __init__(self, journal: Journal, published: Published, store: Store, feed: str) -> None:
         self._feed = feed
         self._journal = journal
+        self._published = published
         self._tallies = Tallies(journal.directory)
         self._store = store
         self._log = get_logger(feed=feed, actor="sealer")
@@ -36,6 +66,8 @@ class LedgerDesk:
         stored: the raw keys by segment. last_stored: the last segment; an older one without key never gets a record.
         """
         for name in self._tallies.names():
+            if not await self._journal.blocking(self._published.has_all, name):
+                continue
             if name.segment in stored:
                 await self._file(name, RawKey.parse(stored[name.segment]))
             elif name.segment > last_stored:

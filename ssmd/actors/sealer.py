@@ -15,7 +15,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ssmd import metrics
-from ssmd.actors.ledger_desk import LedgerDesk
+from ssmd.actors.edition import Edition
+from ssmd.actors.ledger_desk import LedgerDesk, Published
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.codec import blocks, raw
 from ssmd.errors import AlreadyStored, StoreDown
@@ -64,14 +65,14 @@ class _Summary(Struct, frozen=True):
 class Sealer:
     """Everything here may be repeated after a crash: the same segment gives the same bytes under the same key."""
 
-    def __init__(self, feed: str, journal: Journal, cursor: Cursor, store: Store) -> None:
-        self._feed = feed
+    def __init__(self, edition: Edition, journal: Journal, cursor: Cursor, store: Store) -> None:
+        self._feed = edition.feed
         self._journal = journal
         self._cursor = cursor
         self._store = store
-        self._desk = LedgerDesk(feed, journal, store)
+        self._desk = LedgerDesk(journal, Published(journal, cursor, edition.version), store, edition.feed)
         self._state_path = journal.directory / STATE_FILE
-        self._log = get_logger(feed=feed, actor="sealer")
+        self._log = get_logger(feed=edition.feed, actor="sealer")
         self._draining = False
         self._waiting: trio.CancelScope | None = None
 

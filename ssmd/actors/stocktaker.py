@@ -5,8 +5,8 @@ everything that the stream had at that time is archived, what is still missing w
 it, or the stream was lost. The raw data has it.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 import trio
@@ -14,29 +14,40 @@ from msgspec import Struct
 
 from ssmd import metrics
 from ssmd.actors.batcher import ArchiveFeed
-from ssmd.archive.position import BUCKET, DAYS, DAYS_NS, Position, decode_position, encode_position
-from ssmd.archive.shortfall import NS_PER_DAY, Events, Shortfall, count_archived, events_made, lacks, put_mark
+from ssmd.actors.stock_book import Kept, StockBook
+from ssmd.archive.position import BUCKET, Position, decode_position, encode_position
+from ssmd.archive.shortfall import (
+    NS_PER_DAY,
+    NS_PER_HOUR,
+    MinuteCounts,
+    Shortfall,
+    events_made,
+    put_mark,
+    shortfall_of,
+)
 from ssmd.bus.base import BusDialer
-from ssmd.clock import NS_PER_MINUTE, NowNs, now_ns
+from ssmd.clock import NowNs, now_ns
 from ssmd.errors import BadRecord
 from ssmd.log import get_logger
 from ssmd.model import EVENT_TYPES
-from ssmd.protocols.quality import LedgerRecord, decode_record
+from ssmd.protocols.quality import decode_record
 from ssmd.store.base import Store
 from ssmd.store.keys import QualityKey, ShortfallKey, day_prefix, quality_prefix
 
 PACE_S: Final = 30.0
-RETENTION_SLACK_NS: Final = 60 * NS_PER_MINUTE
-"""Minutes that are deleted soon are left alone: what is gone by then would seem to be lost."""
-OLD_DAYS_EVERY: Final = 20
-"""Looks, until it looks at the days before today again: a record that comes so late is of a connector that was away."""
+WHOLE_EVERY: Final = 20
+"""Looks, until it looks at all days and at marked minutes again."""
+RECENT_NS: Final = 2 * NS_PER_HOUR
+"""Records of this time are expected: yesterday is looked at, too, until so long after midnight."""
+MARKS_AGAIN: Final = 60
+"""So many marked minutes are looked at again, the newest ones."""
 
 
 class Stock(Struct, frozen=True):
-    """What is counted. position_key: under which it is remembered how far. kept_days: -1: retention takes nothing."""
+    """What is counted. position_key: under which it is remembered how far."""
 
     position_key: str
-    kept_days: int = -1
+    kept: Kept = Kept()
 
 
 class Stocktaker:
@@ -47,19 +58,16 @@ class Stocktaker:
     ) -> None:
         self._version, self._feed = archive.edition.version, archive.edition.feed
         self._label = archive.edition.label
+        self._blocking = archive.blocking
         self._progress = archive.progress
-        self._position_key = stock.position_key
-        self._kept_ns = stock.kept_days * NS_PER_DAY - RETENTION_SLACK_NS if stock.kept_days > 0 else DAYS_NS
+        self._stock = stock
         self._dialer = dialer
         self._store = store
         self._now = now
         self._draining = trio.Event()
-        self._records: dict[int, set[QualityKey]] = {}
-        """By minute, all that were seen."""
-        self._waiting: dict[int, float] = {}
-        """Minutes that are not counted with all their records, and when (trio's clock) the newest was seen."""
+        self._book = StockBook(None, stock.kept)
         self._marked: set[int] = set()
-        self._written: Position | None = None
+        self._looked_s = 0.0
         self._log = get_logger(feed=self._feed, version=self._version, actor="stocktaker")
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -68,7 +76,7 @@ class Stocktaker:
         await self._take_up()
         looks = 0
         while not self._draining.is_set():
-            await self.look(1 if looks % OLD_DAYS_EVERY else DAYS)
+            await self._look(is_whole=looks % WHOLE_EVERY == WHOLE_EVERY - 1)
             looks += 1
             with trio.move_on_after(PACE_S):
                 await self._draining.wait()
@@ -76,125 +84,108 @@ class Stocktaker:
     def drain(self) -> None:
         self._draining.set()
 
-    async def look(self, days: int = DAYS) -> None:
+    async def _look(self, *, is_whole: bool) -> None:
         """See which records there are, count what can be counted, and write down how far that is."""
-        for day_ns in self._days(days):
-            for key in await self._recorded(day_ns):
-                if self._note(key):
-                    self._waiting[key.minute_ns] = trio.current_time()
-        ripe = [minute_ns for minute_ns, seen_s in self._waiting.items() if seen_s <= self._progress.passed_s]
-        for minute_ns in sorted(ripe):
+        await self._list(is_whole=is_whole)
+        counts = MinuteCounts(self._store, self._version, self._feed, self._blocking)
+        for minute_ns in self._book.ripe(self._progress.passed_s):
             if self._draining.is_set():
                 break
-            await self._count(minute_ns)
+            await self._count(minute_ns, counts)
+            if trio.current_time() - self._looked_s > PACE_S:  # a first count takes long
+                await self._write_position()
+                await self._list(is_whole=False)
+        if is_whole:
+            await self._look_at_marks()
         await self._write_position()
 
-    def _note(self, key: QualityKey) -> bool:
-        """Remember a record; tell whether it is new."""
-        known = self._records.setdefault(key.minute_ns, set())
-        is_new = key not in known
-        known.add(key)
-        return is_new
+    async def _list(self, *, is_whole: bool) -> None:
+        self._looked_s = trio.current_time()
+        for key in await self._recorded(is_whole=is_whole):
+            self._book.note(key, self._looked_s)
 
-    async def _recorded(self, day_ns: int) -> Sequence[QualityKey]:
-        """Return the records of a day whose events retention leaves alone, and note the day's marks."""
+    async def _recorded(self, *, is_whole: bool) -> list[QualityKey]:
+        """Return the records of the window, or of its end, and note the marks there."""
         found: list[QualityKey] = []
-        oldest_ns = self._now() - self._kept_ns
-        for meta in await self._store.list(day_prefix(quality_prefix(self._version, self._feed), day_ns)):
-            with suppress(BadRecord):
-                found.append(QualityKey.parse(meta.key))
-            with suppress(BadRecord):
-                self._marked.add(ShortfallKey.parse(meta.key).minute_ns)
-        return [key for key in found if key.minute_ns >= oldest_ns]
-
-    def _days(self, days: int) -> range:
-        today_ns = self._now() // NS_PER_DAY * NS_PER_DAY
-        return range(today_ns - (days - 1) * NS_PER_DAY, today_ns + NS_PER_DAY, NS_PER_DAY)
+        now_ns = self._now()
+        begins_ns = self._book.begins_ns(now_ns)
+        first_ns = begins_ns if is_whole else max(begins_ns, now_ns - RECENT_NS)
+        for day_ns in range(first_ns // NS_PER_DAY * NS_PER_DAY, now_ns, NS_PER_DAY):
+            for meta in await self._store.list(day_prefix(quality_prefix(self._version, self._feed), day_ns)):
+                with suppress(BadRecord):
+                    found.append(QualityKey.parse(meta.key))
+                with suppress(BadRecord):
+                    self._marked.add(ShortfallKey.parse(meta.key).minute_ns)
+        return [key for key in found if begins_ns <= key.minute_ns <= now_ns]
 
     # one minute ----------------------------------------------------------------------------------------------
 
-    async def _count(self, minute_ns: int) -> None:
+    async def _count(self, minute_ns: int, counts: MinuteCounts) -> None:
         """Compare a minute of the archive with all of its records, also those that were counted before."""
-        records = [await self._record(key) for key in self._records[minute_ns]]
-        made = events_made(record for record in records if record is not None)
-        archived = await self._archived(minute_ns, made)
-        if missing := lacks(archived, made):
-            await self._mark(Shortfall(self._version, self._feed, minute_ns, made, archived), missing)
-        elif minute_ns in self._marked:
-            await self._store.delete(ShortfallKey(self._version, self._feed, minute_ns).key)
-            self._marked.discard(minute_ns)
-        del self._waiting[minute_ns]
-        self._progress.forget(minute_ns)
+        if not await self._is_as_remembered(minute_ns):
+            found = await shortfall_of(self._store, self._version, self._feed, minute_ns, counts)
+            if found.missing:
+                await self._mark(found)
+            elif minute_ns in self._marked:
+                await self._unmark(minute_ns)
+        self._book.counted(minute_ns, self._progress.take(minute_ns), self._progress.created_ns)
 
-    async def _record(self, key: QualityKey) -> LedgerRecord | None:
-        """Return a record; None for one that cannot be read: readers are told so by the ledger."""
-        try:
-            return decode_record(await self._store.read(key.key) or b"")
-        except BadRecord:
-            return None
-
-    async def _archived(self, minute_ns: int, made: Events) -> Events:
-        """Return what is archived: as this process remembers, and where that does not fit, as the store says."""
+    async def _is_as_remembered(self, minute_ns: int) -> bool:
+        """Tell whether this very process has stored what a minute's only record says; then nothing need be read again."""
         stored = self._progress.stored(minute_ns)
-        if all(stored[kind] == made[kind] for kind in EVENT_TYPES):
-            return made
-        return {
-            kind: await count_archived(self._store, self._version, self._feed, kind, minute_ns) if made[kind] else 0
-            for kind in EVENT_TYPES
-        }
+        if not any(stored.values()) or minute_ns in self._marked:
+            return False
+        try:
+            record = decode_record(await self._store.read(QualityKey(self._version, self._feed, minute_ns).key) or b"")
+        except BadRecord:
+            return False
+        made = events_made([record])
+        return self._book.has_one_record(minute_ns) and all(stored[kind] == made[kind] for kind in EVENT_TYPES)
 
-    async def _mark(self, shortfall: Shortfall, missing: int) -> None:
-        await put_mark(self._store, shortfall)
+    async def _mark(self, shortfall: Shortfall) -> None:
         self._marked.add(shortfall.minute)
-        metrics.ARCHIVER_UNARCHIVED.labels(self._label).inc(missing)
+        if not await put_mark(self._store, shortfall):
+            return  # it was known
+        metrics.ARCHIVER_UNARCHIVED.labels(self._label).inc(shortfall.missing)
         self._log.error(
             "minute_not_archived_whole",
             minute=shortfall.minute,
-            missing=missing,
+            missing=shortfall.missing,
             made=shortfall.made,
             archived=shortfall.archived,
             hint="the raw data has them: `ssmd reprocess` with this version fills the minute",
         )
 
+    async def _look_at_marks(self) -> None:
+        """Take marks away where the archive has everything by now, whoever has brought it."""
+        for minute_ns in list(islice(sorted(self._marked, reverse=True), MARKS_AGAIN)):
+            counts = MinuteCounts(self._store, self._version, self._feed, self._blocking)
+            found = await shortfall_of(self._store, self._version, self._feed, minute_ns, counts)
+            if any(found.made.values()) and not found.missing:
+                await self._unmark(minute_ns)
+
+    async def _unmark(self, minute_ns: int) -> None:
+        await self._store.delete(ShortfallKey(self._version, self._feed, minute_ns).key)
+        self._marked.discard(minute_ns)
+        self._log.info("minute_archived_whole", minute=minute_ns)
+
     # how far -------------------------------------------------------------------------------------------------
 
     async def _take_up(self) -> None:
-        """Go on where an earlier process was. A day that has more records than it had counted is counted again."""
+        """Go on where an earlier process was."""
         async with self._dialer.connect() as bus:
-            entry = await bus.kv_get(BUCKET, self._position_key)
+            entry = await bus.kv_get(BUCKET, self._stock.position_key)
+        written: Position | None = None
         try:
-            self._written = None if entry is None else decode_position(entry.value or b"")
+            written = None if entry is None else decode_position(entry.value or b"")
         except BadRecord as error:
             self._log.warning("position_unreadable", error=str(error))
-        position = self._written or Position(0)
-        self._records, self._waiting = {}, {}
-        for day_ns in self._days(DAYS):
-            known = [key for key in await self._recorded(day_ns) if key.minute_ns <= position.through_ns]
-            if len(known) <= position.days.get(day_ns, 0):
-                for key in known:
-                    self._note(key)
+        self._book = StockBook(written, self._stock.kept)
+        self._book.take_up(await self._recorded(is_whole=True), trio.current_time())
 
     async def _write_position(self) -> None:
-        position = self._position()
-        if position is not None and position != self._written:
+        position = self._book.position(self._now())
+        if position is not None and position != self._book.written:
             async with self._dialer.connect() as bus:
-                await bus.kv_put(BUCKET, self._position_key, encode_position(position))
-            self._written = position
-
-    def _position(self) -> Position | None:
-        """Return how far everything is counted; None before anything is."""
-        first_ns = max(min(self._days(DAYS)), self._now() - self._kept_ns)
-        self._records = {minute: keys for minute, keys in self._records.items() if minute >= first_ns}
-        self._waiting = {minute: seen_s for minute, seen_s in self._waiting.items() if minute >= first_ns}
-        counted = self._records.keys() - self._waiting.keys()
-        through_ns = max(counted, default=0 if self._written is None else self._written.through_ns)
-        if self._waiting:
-            through_ns = min(through_ns, min(self._waiting) - NS_PER_MINUTE)
-        if not through_ns:
-            return None
-        days: dict[int, int] = {}
-        for minute_ns in counted:
-            if minute_ns <= through_ns:
-                day_ns = minute_ns // NS_PER_DAY * NS_PER_DAY
-                days[day_ns] = days.get(day_ns, 0) + len(self._records[minute_ns])
-        return Position(through_ns, days)
+                await bus.kv_put(BUCKET, self._stock.position_key, encode_position(position))
+            self._book.written = position

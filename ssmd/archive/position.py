@@ -10,19 +10,26 @@ from ssmd.errors import BadRecord
 
 BUCKET: Final = "ssmd-archive"
 DAYS: Final = 3
-"""So many days are looked at, today among them: a record of an older minute is not expected any more."""
+"""So many days are looked at, today among them, and all days since the position if that is older."""
 DAYS_NS: Final = DAYS * 1440 * NS_PER_MINUTE
 
 
 class Position(Struct, frozen=True):
-    """through_ns: every recorded minute up to this one is counted. days: how many records that are, by start of day."""
+    """Every recorded minute in [from_ns, through_ns] is counted.
 
+    hours: how many records that are, by start of the hour. created_ns, stream_seq: which stream that was (only to be
+    compared with what the stream says of itself), and up to which message nothing of later minutes is in it.
+    """
+
+    from_ns: int
     through_ns: int
-    days: dict[int, int] = {}
+    hours: dict[int, int] = {}
+    created_ns: int = 0
+    stream_seq: int = 0
 
 
-def position_key(environment: str, version: str, feed: str) -> str:
-    return f"{environment}.{version}.{feed}"
+def position_key(environment: str, version: str, durable: str) -> str:
+    return f"{environment}.{version}.{durable}"
 
 
 def encode_position(position: Position) -> bytes:

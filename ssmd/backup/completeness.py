@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from ssmd.archive.shortfall import count_archived, events_made
+from ssmd.archive.shortfall import MinuteCounts, events_made
 from ssmd.backup.inventory import Reach
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import BadRecord
@@ -143,10 +143,9 @@ class _Search:
         made = events_made(records)
         if not any(made.values()):
             return "idle"
-        feed, minute_ns = pairs[0].feed, pairs[0].minute_ns
-        for kind in EVENT_TYPES:
-            if made[kind] and await count_archived(self._store, version, feed, kind, minute_ns) != made[kind]:
-                return "open"
+        archived = await MinuteCounts(self._store, version, pairs[0].feed).of(pairs[0].minute_ns)
+        if any(made[kind] and archived[kind] != made[kind] for kind in EVENT_TYPES):
+            return "open"
         return "complete"
 
 

@@ -11,7 +11,7 @@ from ssmd.codec import blocks
 from ssmd.errors import AlreadyStored, BadRecord
 from ssmd.protocols.manifest import Manifest
 from ssmd.store.base import Store
-from ssmd.store.keys import RawKey
+from ssmd.store.keys import SHORTFALL_ENDING, RawKey
 
 IMMUTABLE: Final = ("raw/", "quality/")
 """Below these nothing is ever written a second time with another content. The rest may be rebuilt under its old key."""
@@ -49,7 +49,7 @@ class Copier:
             await self._create(key, body)
         except AlreadyStored:
             entry = replace(entry, place=version_key(key, entry.sha256))
-            if key.startswith(IMMUTABLE):
+            if _is_immutable(key):
                 detail = f"the copy in the backup is not this object; a good one is now in {entry.place}"
                 self.problems.append(Problem(key, "damaged_copy", detail))
             await self._create(entry.place, body)
@@ -66,7 +66,7 @@ class Copier:
         """Return what shows that the source's object is damaged; nothing if nothing does."""
         if known is not None and known.sha256 == digest_of(body):
             return ""
-        if known is not None and key.startswith(IMMUTABLE):
+        if known is not None and _is_immutable(key):
             return (
                 f"its hash is {digest_of(body)[:16]}…, an earlier backup has {known.sha256[:16]}…, and it never changes"
             )
@@ -102,3 +102,8 @@ def _unreadable(key: str, body: bytes) -> str:
     except (BadRecord, msgspec.MsgspecError) as error:
         return f"it cannot be read: {error}"
     return ""
+
+
+def _is_immutable(key: str) -> bool:
+    """Tell whether a key never gets another content; a mark that was taken away may be set anew."""
+    return key.startswith(IMMUTABLE) and not key.endswith(SHORTFALL_ENDING)

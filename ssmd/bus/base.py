@@ -100,6 +100,10 @@ class Consumer(Protocol):
         """Return 1 to `limit` messages as soon as there are any, or nothing after `within_s`."""
         ...
 
+    async def left(self) -> int:
+        """Return how many messages of the stream it has not acknowledged, read or not: what the server says now."""
+        ...
+
     async def ack_through(self, stream_seq: int) -> None:
         """Tell the stream that everything up to this message is done; return when the server has it.
 

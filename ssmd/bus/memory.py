@@ -295,6 +295,11 @@ class MemoryConsumer:
             Incoming(m.subject, m.payload, m.message_id, m.seq, behind + len(found) - i) for i, m in enumerate(found, 1)
         ]
 
+    async def left(self) -> int:
+        await self._bus.turn()
+        stream = self._bus.broker.streams[self._stream]
+        return stream.read(stream.ack_floors[self._durable], self._subject, 0)[1]
+
     async def ack_through(self, stream_seq: int) -> None:
         await self._bus.turn()
         floors = self._bus.broker.streams[self._stream].ack_floors

@@ -3,10 +3,10 @@
 One thread per connection, so that a dead or hanging one is replaced by connecting again, like any other outage.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import trio
 from nats.aio.msg import Msg  # noqa: TID251 (the bus's driver)
@@ -97,7 +97,7 @@ class NatsBus:
         )
         opened = await self._island.run(partial(streams.ensure_consumer, self._link, spec))
         async with self._pull(lambda: Pull(self._link, stream, durable, _incoming)) as pull:
-            yield NatsConsumer(self._island, pull, opened)
+            yield NatsConsumer(self._island, pull, opened, partial(streams.unacknowledged, self._link, stream, durable))
 
     @asynccontextmanager
     async def listen(self, stream: str, subject: str, start: Start = FROM_NOW) -> AsyncIterator[Consumer]:
@@ -105,7 +105,9 @@ class NatsBus:
         check_filter(subject)
         opened = await self._island.run(partial(streams.make_listener, self._link, stream, subject, start))
         async with self._pull(lambda: Pull(self._link, stream, opened.name, _incoming)) as pull:
-            yield NatsConsumer(self._island, pull, opened)
+            yield NatsConsumer(
+                self._island, pull, opened, partial(streams.unacknowledged, self._link, stream, opened.name)
+            )
 
     async def acked_through(self, stream: str, durable: str) -> int:
         check_token(stream, "stream")
@@ -185,11 +187,14 @@ class NatsBus:
 
 
 class NatsConsumer:
-    def __init__(self, island: Island, pull: Pull[Incoming], opened: streams.Opened) -> None:
+    def __init__(
+        self, island: Island, pull: Pull[Incoming], opened: streams.Opened, left: Callable[[], Coroutine[Any, Any, int]]
+    ) -> None:
         self.discarded = opened.discarded
         self.present = opened.present
         self._island = island
         self._pull = pull
+        self._left = left
 
     async def fetch(self, limit: int, within_s: float) -> Sequence[Incoming]:
         if self._pull.ready:
@@ -197,6 +202,9 @@ class NatsConsumer:
         else:
             await self._island.run(partial(self._pull.wait, limit, within_s))
         return self._pull.take(limit)
+
+    async def left(self) -> int:
+        return await self._island.run(self._left)
 
     async def ack_through(self, stream_seq: int) -> None:
         await self._island.run(partial(self._pull.ack_through, stream_seq))

@@ -79,6 +79,12 @@ async def acked_through(link: Link, stream: str, durable: str) -> int:
     return info.ack_floor.stream_seq if info.ack_floor is not None else 0
 
 
+async def unacknowledged(link: Link, stream: str, name: str) -> int:
+    async with link.asking(f"consumer {stream}.{name}"):
+        info = await link.js.consumer_info(stream, name)
+    return (info.num_pending or 0) + (info.num_ack_pending or 0)
+
+
 class Opened(Struct, frozen=True):
     """A consumer at its beginning. present: messages that the stream has for it. discarded: see `Consumer`."""
 

@@ -109,6 +109,7 @@ class Rebuilt(Struct, frozen=True):
     complete: bool
     dry_run: bool
     manifest: str
+    marked: int
     filled: int
     problems: list[str]
     problem_count: int
@@ -161,6 +162,7 @@ def _result(summary: Summary, took_s: float, *, is_dry: bool) -> Rebuilt:
         complete=summary.is_complete,
         dry_run=is_dry,
         manifest=summary.manifest,
+        marked=summary.marked,
         filled=summary.filled,
         problems=[problem.line() for problem in summary.problems[:MAX_PROBLEMS]],
         problem_count=len(summary.problems),
@@ -179,8 +181,9 @@ def _print(result: Rebuilt) -> None:
     sys.stdout.write(
         f"checksums  {result.checksums_verified} verified  {result.checksums_failed} failed  rejected {rejected} frames\n"
     )
-    if result.filled:
-        sys.stdout.write(f"filled  {result.filled} minutes that the archive had lost something of\n")
+    if result.marked:
+        did = "would look at" if result.dry_run else f"filled  {result.filled} of"
+        sys.stdout.write(f"{did} {result.marked} minutes that the archive had lost something of\n")
     if result.manifest:
         sys.stdout.write(f"published  {result.manifest}\n")
     sys.stdout.flush()

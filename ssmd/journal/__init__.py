@@ -5,14 +5,14 @@ decoder's checkpoints, what came of each segment, and what the sealer has stored
 writes, readers follow.
 """
 
-from ssmd.journal.borrowed import BorrowedCheckpoints
+from ssmd.journal.borrowed import BorrowedCheckpoints, candidate_directory
 from ssmd.journal.checkpoints import Checkpoints
 from ssmd.journal.cursor import Cursor
 from ssmd.journal.follower import JournalFollower
 from ssmd.journal.journal import Journal, JournalLimits
 from ssmd.journal.last_config import LastConfig
 from ssmd.journal.reader import JournalReader, Readable
-from ssmd.journal.segments import Position, Segment
+from ssmd.journal.segments import Position, Segment, whole_bytes
 from ssmd.journal.tail import Entry
 from ssmd.journal.tallies import Tallies, TallyName
 
@@ -31,4 +31,6 @@ __all__ = [
     "Segment",
     "Tallies",
     "TallyName",
+    "candidate_directory",
+    "whole_bytes",
 ]

@@ -32,3 +32,8 @@ class BorrowedCheckpoints(Checkpoints):
         for name in super().segments(before_segment):
             if name < before_segment:
                 self.remove(name)
+
+
+def candidate_directory(journal_directory: Path, version: str) -> Path:
+    """Return where a candidate that reads this journal keeps its own cursor and checkpoints."""
+    return journal_directory / "candidate" / version

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 from msgspec import Struct, field
 
-from ssmd.archive.shortfall import marks
+from ssmd.archive.shortfall import marks, take_mark_if_filled
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import AlreadyStored, BadRecord
 from ssmd.protocols.quality import Figures, Source, added
@@ -47,8 +47,10 @@ class Summary(Struct):
     objects_sha256: str = ""
     manifest: str = ""
     """The key of the range manifest, once it is stored."""
+    marked: int = 0
+    """Minutes of which the archive had lost something."""
     filled: int = 0
-    """Minutes of which the archive had lost something, and has everything now."""
+    """Those that it has all of now."""
     digests: dict[int, bytes] = field(default_factory=dict)
     raw: dict[int, tuple[RawUsed, ...]] = field(default_factory=dict)
     written: dict[tuple[str, str, int], int] = field(default_factory=dict)
@@ -83,6 +85,7 @@ class Summary(Struct):
 
 async def finish(store: Store, index: Index, summary: Summary, *, is_dry: bool) -> None:
     """Say what the whole is, and, if nothing is missing and nothing differs, publish the range manifest."""
+    await _take_marks(store, summary, is_dry=is_dry)
     digests = b"".join(summary.digests[minute] for minute in sorted(summary.digests))
     summary.objects_sha256 = sha256(digests).hexdigest()
     if not summary.is_complete:
@@ -95,9 +98,13 @@ async def finish(store: Store, index: Index, summary: Summary, *, is_dry: bool) 
     body = encode(_manifest(index, summary))
     await put_range_manifest(store, key, body)
     summary.manifest = key
+
+
+async def _take_marks(store: Store, summary: Summary, *, is_dry: bool) -> None:
+    """Take the marks of minutes away of which the archive has everything now."""
     for mark in await marks(store, summary.version, summary.feed, summary.start_ns, summary.end_ns):
-        await store.delete(mark.key)
-        summary.filled += 1
+        summary.marked += 1
+        summary.filled += not is_dry and await take_mark_if_filled(store, mark)
 
 
 async def put_range_manifest(store: Store, key: str, body: bytes) -> None:

@@ -1,16 +1,16 @@
 """Write a minute's objects: each is created, or is there already and holds the same events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Final
 
 import trio
 from msgspec import Struct, structs
 
-from ssmd.archive.shortfall import is_marked
-from ssmd.codec.packing import Item, Series, pack, unpack
+from ssmd.archive.shortfall import MinuteCounts, is_marked, shortfall_of
+from ssmd.codec.packing import Item, pack, unpack
 from ssmd.errors import AlreadyStored, BadRecord
-from ssmd.model import Event, message_id
+from ssmd.model import EVENT_TYPES, Event, EventType, message_id
 from ssmd.protocols.quality import Source
 from ssmd.reprocess.minute import MinuteRun
 from ssmd.reprocess.report import Problem, Stored
@@ -30,17 +30,51 @@ class Target(Struct, frozen=True):
     is_dry: bool = False
 
 
+class Filling:
+    """Whether a minute that the archive has lost something of may be filled: asked only where something is missing.
+
+    Of a type of events that live capture made as many of as we did, and only where a mark says that some were lost.
+    Otherwise we know more or less than live capture did, for example a trade of before the warm-up.
+    """
+
+    def __init__(self, store: Store, target: Target, minute_ns: int, run: MinuteRun) -> None:
+        self._store = store
+        self._target = target
+        self._minute_ns = minute_ns
+        self._run = run
+        self._equal: frozenset[EventType] | None = None
+
+    async def may(self, kind: EventType) -> bool:
+        if self._equal is None:
+            self._equal = frozenset(await self._equal_kinds())
+        return kind in self._equal
+
+    async def _equal_kinds(self) -> Iterable[EventType]:
+        version, feed = self._target.version, self._target.feed
+        if not await is_marked(self._store, version, feed, self._minute_ns):
+            return ()
+        found = await shortfall_of(
+            self._store, version, feed, self._minute_ns, MinuteCounts(self._store, version, feed)
+        )
+        ours = self._run.figures.events
+        return [kind for kind in EVENT_TYPES if found.made[kind] == ours.get(kind, 0)]
+
+
 async def write_minute(store: Store, target: Target, minute_ns: int, run: MinuteRun) -> tuple[Stored, ...]:
     """Store every series of the minute; return what is stored now. What differs from ours becomes a problem of the run."""
     stored: list[Stored] = []
     waiting = run.series()
+    filling = Filling(store, target, minute_ns, run)
 
     async def write_next() -> None:
         for series, items in waiting:  # shared: each series goes to one writer
             key = NormalizedKey(target.version, target.feed, series.type, series.symbol, minute_ns)
             body = pack(items)
             try:
-                stored.extend(await _write(store, key, (series, items, body), is_dry=target.is_dry))
+                if await _is_new_or_equal(store, key, body, is_dry=target.is_dry):
+                    stored.append(Stored(key.key, series.type, series.symbol, len(items), sha256(body).hexdigest()))
+                else:
+                    stored.extend(await _compare(store, key, items, filling, is_dry=target.is_dry))
             except AlreadyStored as conflict:
                 run.problems.append(Problem(key.key, "conflict", str(conflict)))
 
@@ -48,15 +82,6 @@ async def write_minute(store: Store, target: Target, minute_ns: int, run: Minute
         for _ in range(WRITES_AT_ONCE):
             nursery.start_soon(write_next)
     return tuple(sorted(stored, key=lambda each: each.key))
-
-
-async def _write(
-    store: Store, key: NormalizedKey, content: tuple[Series, Sequence[Item], bytes], *, is_dry: bool
-) -> list[Stored]:
-    series, items, body = content
-    if not await _is_new_or_equal(store, key, body, is_dry=is_dry):
-        return await _compare(store, key, items, is_dry=is_dry)
-    return [Stored(key.key, series.type, series.symbol, len(items), sha256(body).hexdigest())]
 
 
 async def _is_new_or_equal(store: Store, key: NormalizedKey, body: bytes, *, is_dry: bool) -> bool:
@@ -69,15 +94,17 @@ async def _is_new_or_equal(store: Store, key: NormalizedKey, body: bytes, *, is_
     return True
 
 
-async def _compare(store: Store, key: NormalizedKey, items: Sequence[Item], *, is_dry: bool) -> list[Stored]:
+async def _compare(
+    store: Store, key: NormalizedKey, items: Sequence[Item], filling: Filling, *, is_dry: bool
+) -> list[Stored]:
     """Return the parts that together hold exactly our events. Raises AlreadyStored with the first difference.
 
-    Where a mark says that the archive lost some of this minute, what is missing is written as a further part.
+    What the archive has lost is written as a further part.
     """
     parts, theirs = await _stored(store, key)
     ours = unpack(key.type, pack(items))
     difference = first_difference(theirs, ours)
-    if difference and _lacks_only(theirs, ours) and await is_marked(store, key.version, key.feed, key.minute_ns):
+    if difference and parts and _lacks_only(theirs, ours) and await filling.may(key.type):
         had = {(event.conn, event.seq, event.n) for event in theirs}
         missing = [item for item in items if item.identity not in had]
         further = structs.replace(key, part=NormalizedKey.parse(parts[-1].key).part + 1)

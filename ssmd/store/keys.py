@@ -155,6 +155,11 @@ class QualityKey(Struct, frozen=True):
         part = f".p{self.part:02}" if self.part else ""
         return f"{day_prefix(quality_prefix(self.version, self.feed), self.minute_ns)}{utc(self.minute_ns):%H-%M}{part}.json"
 
+    @property
+    def minute_prefix(self) -> str:
+        """What the keys of all records of this minute start with."""
+        return f"{day_prefix(quality_prefix(self.version, self.feed), self.minute_ns)}{utc(self.minute_ns):%H-%M}."
+
     @classmethod
     def of(cls, version: str, raw: RawKey) -> Self:
         """Return the record's key of a raw object."""
@@ -309,3 +314,7 @@ def normalized_prefix(version: str, feed: str, kind: EventType | None = None, sy
 
 def normalized_day_prefix(version: str, feed: str, kind: EventType, symbol: str, at_ns: int) -> str:
     return f"{normalized_prefix(version, feed, kind, symbol)}{utc(at_ns):%Y/%m/%d/}"
+
+
+def normalized_hour_prefix(version: str, feed: str, kind: EventType, symbol: str, at_ns: int) -> str:
+    return f"{normalized_day_prefix(version, feed, kind, symbol, at_ns)}{utc(at_ns):%H}-"

@@ -3,6 +3,7 @@
 from functools import partial
 
 from ssmd.actors.batcher import ArchiveFeed
+from ssmd.actors.stock_book import Kept
 from ssmd.actors.stocktaker import Stock, Stocktaker
 from ssmd.archive.position import position_key
 from ssmd.supervisor import ChildSpec
@@ -12,7 +13,7 @@ from ssmd.trees.world import BUS_BACKOFF, World
 
 def stocktaker(archive: ArchiveFeed, spec: RoleSpec, world: World) -> ChildSpec:
     edition = archive.edition
-    key = position_key(spec.environment.name, edition.version, edition.feed)
-    stock = Stock(key, spec.environment.spec.storage.normalized.retention_days)
+    key = position_key(spec.environment.name, edition.version, edition.durable)
+    stock = Stock(key, Kept(spec.environment.spec.storage.normalized.retention_days))
     make = partial(Stocktaker, archive, stock, world.dialer, world.store, world.now)
     return ChildSpec(f"stocktaker-{edition.feed}", make, BUS_BACKOFF)

@@ -21,7 +21,7 @@ from ssmd.actors.pipeline import Batch, Progress
 from ssmd.actors.publisher import Publisher, PublisherLinks
 from ssmd.bus.base import StreamSpec
 from ssmd.clock import NS_PER_S, now_ns
-from ssmd.journal import BorrowedCheckpoints, Checkpoints, Cursor, JournalFollower
+from ssmd.journal import BorrowedCheckpoints, Checkpoints, Cursor, JournalFollower, candidate_directory
 from ssmd.log import get_logger
 from ssmd.model import EventType
 from ssmd.protocols import exchange
@@ -41,7 +41,7 @@ STREAM_SHARE: Final = 4
 
 
 def candidate_dir(data_dir: Path, feed: str, version: str) -> Path:
-    return data_dir / "journal" / feed / "candidate" / version
+    return candidate_directory(data_dir / "journal" / feed, version)
 
 
 def candidate_stream(spec: RoleSpec) -> StreamSpec:

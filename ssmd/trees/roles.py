@@ -136,7 +136,7 @@ class Connector:
         return candidate_process(self.spec, version)
 
     def _sealer(self) -> Sealer:
-        return Sealer(self.spec.feed, self.journal, self.cursor, self.world.store)
+        return Sealer(self.edition, self.journal, self.cursor, self.world.store)
 
     def _publisher(self) -> Publisher:
         links = PublisherLinks(self.outbox, self.cursor, self.checkpoints, self.board)

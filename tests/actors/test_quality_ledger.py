@@ -4,9 +4,10 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from ssmd.actors.ledger_desk import Published
 from ssmd.codec import marketdata, raw
 from ssmd.errors import BadRecord, StoreDown
-from ssmd.journal import Tallies
+from ssmd.journal import Cursor, Position, Tallies, TallyName, candidate_directory
 from ssmd.model import type_of
 from ssmd.protocols import exchange, quality
 from ssmd.protocols.decoder import decoder
@@ -197,3 +198,42 @@ async def test_what_is_wanted_is_known_so_that_a_minute_without_record_can_be_to
     await world.end()
     assert [world.record(key).wanted for key in world.raw_keys()] == [("BTCUSD",), ()]
     assert world.record(world.raw_keys()[0]).minute == at(0)
+
+
+async def test_a_record_is_filed_once_everything_that_came_of_its_segment_is_published(tmp_path, autojump_clock):
+    """Mutant: as soon as it is decoded. Whoever counts the archive would miss what waits for a bus that is away."""
+    world = Captured(tmp_path)
+    conn = world.connect()
+    for minute in range(1, 4):
+        world.traffic(conn)
+        world.until(minute)
+    world.trade(conn)
+    await world.normalize(publish=False)
+    await world.seal()
+    assert len(world.raw_keys()) == 3
+    assert [key for key in world.store.objects if key.startswith("quality/")] == []
+    async with world.outbox.lease(1000) as batches:
+        world._publish(batches[:1])
+    await world.seal()
+    first = [key for key in world.store.objects if key.startswith("quality/")]
+    await world.end()
+    assert len(first) < len([key for key in world.store.objects if key.startswith("quality/")]) == 4
+
+
+async def test_a_candidate_s_record_waits_for_the_candidate_s_own_cursor(tmp_path, autojump_clock):
+    world = Captured(tmp_path)
+    conn = world.connect()
+    world.traffic(conn)
+    await world.end()
+    segment = world.journal.segments[0].name
+    own = candidate_directory(world.journal.directory, "v9")
+    own.mkdir(parents=True)
+    cursor = Cursor(own)
+    cursor.advance(Position(segment, 0))
+    cursor.save()
+    published = Published(world.journal, world.cursor, "v1")
+    assert published.has_all(TallyName(segment, "v1"))
+    assert not published.has_all(TallyName(segment, "v9"))
+    cursor.advance(Position(segment, (world.journal.directory / segment).stat().st_size))
+    cursor.save()
+    assert published.has_all(TallyName(segment, "v9"))

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 import trio
 
+from ssmd.actors.edition import Edition
 from ssmd.actors.sealer import Manifest, Sealer
 from ssmd.blocking import inline
 from ssmd.codec import blocks
@@ -28,7 +29,7 @@ class Rig:
         self.store = store or MemoryStore()
 
     def sealer(self) -> Sealer:
-        return Sealer("kraken", self.journal, self.cursor, self.store)
+        return Sealer(Edition("kraken", "v1"), self.journal, self.cursor, self.store)
 
     async def write(self, *frames: str, conn: str = "c-0-1", seq: int = 0) -> None:
         for number, frame in enumerate(frames, seq):

@@ -1,5 +1,9 @@
 """What the stream lost before it was archived is found by counting, and nothing else is."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+
 import pytest
 import trio
 from msgspec.structs import replace
@@ -7,13 +11,16 @@ from msgspec.structs import replace
 from ssmd import metrics
 from ssmd.actors.batcher import ArchiveFeed, Batcher
 from ssmd.actors.edition import Edition
-from ssmd.actors.stocktaker import PACE_S, Stock, Stocktaker
+from ssmd.actors.stock_book import Kept
+from ssmd.actors.stocktaker import PACE_S, WHOLE_EVERY, Stock, Stocktaker
 from ssmd.archive.ledger import ledger, merged_gaps
-from ssmd.archive.position import BUCKET, Position, decode_position
+from ssmd.archive.position import BUCKET, Position, decode_position, encode_position
+from ssmd.archive.shortfall import NS_PER_HOUR
 from ssmd.blocking import inline
-from ssmd.bus.base import Outgoing
+from ssmd.bus.base import Bus, Consumer, Incoming, Outgoing
+from ssmd.bus.memory import MemoryDialer
 from ssmd.clock import NS_PER_MINUTE
-from ssmd.codec import marketdata
+from ssmd.codec import blocks, marketdata
 from ssmd.errors import StoreDown
 from ssmd.model import message_id
 from ssmd.protocols import quality
@@ -27,7 +34,6 @@ from tests.actors.test_batcher import FIRST, STREAM, Rig, trade
 FEED = "kraken"
 LONG_S = 8 * PACE_S
 """Every minute that the tests fill is over by then, and archived."""
-DAY_NS = START_NS // (1440 * NS_PER_MINUTE) * (1440 * NS_PER_MINUTE)
 
 
 def minute(number: int) -> int:
@@ -70,7 +76,7 @@ class Counting(Rig):
 
     def stocktaker(self) -> Stocktaker:
         return Stocktaker(
-            self.archive, Stock("test.v1.kraken", self.kept_days), self.dialer, self.store, virtual_now_ns
+            self.archive, Stock("test.v1.kraken", Kept(self.kept_days)), self.dialer, self.store, virtual_now_ns
         )
 
     async def archiver(self, seconds: float) -> None:
@@ -106,6 +112,11 @@ class Counting(Rig):
         entry = self.dialer.broker.bucket(BUCKET).last("test.v1.kraken")
         return None if entry is None else decode_position(entry.value or b"")
 
+    @property
+    def counted(self) -> tuple[int, dict[int, int]] | None:
+        """Return through which minute everything is counted, and how many records that are by hour."""
+        return None if self.position is None else (self.position.through_ns, self.position.hours)
+
     async def answers(self, minutes: int) -> list[tuple[str, tuple[str, ...]]]:
         states = ledger(self.store, "v1", FEED, minute(0), minute(minutes))
         return [(state.answer, state.reasons) async for state in states]
@@ -121,7 +132,7 @@ async def test_a_minute_that_is_archived_whole_gets_no_mark_and_moves_the_positi
     await rig.file(record(0, 2))
     await rig.archiver(LONG_S)
     assert rig.marks == []
-    assert rig.position == Position(minute(0), {DAY_NS: 1})
+    assert rig.counted == (minute(0), {minute(0): 1})
 
 
 async def test_what_the_stream_lost_before_it_was_archived_becomes_a_mark_that_every_reader_sees(rig, autojump_clock):
@@ -137,7 +148,7 @@ async def test_what_the_stream_lost_before_it_was_archived_becomes_a_mark_that_e
     (gap,) = await merged_gaps(ledger(rig.store, "v1", FEED, minute(0), minute(2)))
     assert (gap.from_ns, gap.to_ns, gap.reason) == (minute(0), minute(1), "unarchived")
     assert counter._value.get() - before == 4
-    assert rig.position == Position(minute(1), {DAY_NS: 2})
+    assert rig.counted == (minute(1), {minute(0): 2})
 
 
 async def test_a_stream_that_was_lost_whole_is_found_too(rig, autojump_clock):
@@ -162,7 +173,7 @@ async def test_an_archiver_that_is_only_behind_marks_nothing(rig, autojump_clock
     rig.store.times = 0
     await rig.archiver(LONG_S)
     assert rig.marks == []
-    assert rig.position == Position(minute(0), {DAY_NS: 1})
+    assert rig.counted == (minute(0), {minute(0): 1})
 
 
 async def test_messages_on_their_way_when_the_record_is_seen_are_waited_for(rig, autojump_clock):
@@ -176,7 +187,7 @@ async def test_messages_on_their_way_when_the_record_is_seen_are_waited_for(rig,
             await rig.publish(trade(63 + number / 10, number))
             await trio.sleep(0.5)
     assert rig.marks == []
-    assert rig.position == Position(minute(0), {DAY_NS: 1})
+    assert rig.counted == (minute(0), {minute(0): 1})
 
 
 async def test_a_new_process_reads_the_archive_where_it_remembers_nothing(rig, autojump_clock):
@@ -185,7 +196,7 @@ async def test_a_new_process_reads_the_archive_where_it_remembers_nothing(rig, a
     await rig.file(record(0, 2))
     await rig.archiver(LONG_S)
     assert rig.marks == []
-    assert rig.position == Position(minute(0), {DAY_NS: 1})
+    assert rig.counted == (minute(0), {minute(0): 1})
 
 
 async def test_what_was_counted_is_not_read_again_after_a_restart(rig, autojump_clock):
@@ -209,7 +220,7 @@ async def test_a_record_that_comes_late_has_its_whole_minute_counted_again(rig, 
     await rig.publish(*(trade(5 + i, 10 + i) for i in range(3)), trade(200, 20))
     await rig.file(record(1, 1))
     await rig.archiver(LONG_S)
-    assert await rig.answers(1) == [("missing", ("unarchived",))]  # it has no new record: nobody looks there
+    assert await rig.answers(1) == [("missing", ("unarchived",))]  # it has no new record: nobody has looked yet
     await rig.file(record(0, 0, part=2))
     await rig.archiver(LONG_S)
     assert await rig.answers(1) == [("verified", ())]
@@ -239,7 +250,7 @@ async def test_a_quiet_feed_beside_a_busy_one_is_counted(rig, autojump_clock):
         ]
         await bus.publish(messages)
     await rig.archiver(200)
-    assert rig.position == Position(minute(0), {DAY_NS: 1})
+    assert rig.counted == (minute(0), {minute(0): 1})
 
 
 async def test_what_retention_has_deleted_is_not_lost(rig, autojump_clock):
@@ -250,7 +261,164 @@ async def test_what_retention_has_deleted_is_not_lost(rig, autojump_clock):
     rig.kept_days = 1
     await rig.archiver(LONG_S)
     assert rig.marks == []
-    assert rig.position == Position(minute(0), {DAY_NS: 1})
-    rig.kept_days = 7
+    assert rig.counted == (minute(0), {minute(0): 1})
+    rig.kept_days = 7  # the objects do not come back by that
     await rig.archiver(LONG_S)
-    assert rig.marks == [ShortfallKey("v1", FEED, old.minute).key]
+    assert rig.marks == []
+
+
+async def keep_publishing(rig: Counting) -> None:
+    """A busy feed: the batcher always holds a minute that is not over."""
+    for number in count(1000):
+        await rig.publish(trade(trio.current_time(), number))
+        await trio.sleep(0.5)
+
+
+async def test_a_stream_that_is_lost_under_a_busy_feed_is_found(rig, autojump_clock):
+    """Mutant: wait for the number that the old stream went to."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.archiver, 900)
+        async with rig.dialer.connect() as bus:
+            await bus.ensure_stream(STREAM)
+        rig.dialer.broker.streams["marketdata"]._last_seq = 2_000_000
+        rig.dialer.broker.streams["marketdata"]._first_seq = 2_000_001
+        nursery.start_soon(keep_publishing, rig)
+        await trio.sleep(130)
+        del rig.dialer.broker.streams["marketdata"]
+        rig.dialer.broker.drop_connections()
+        await trio.sleep(60)
+        await rig.file(record(1, 10_000))
+        await trio.sleep(600)
+        nursery.cancel_scope.cancel()
+    assert rig.marks == [ShortfallKey("v1", FEED, minute(1)).key]
+
+
+class SlowFirst(MemoryDialer):
+    """Sends nothing for a while after each connect, though there is something: a server with a slow disk."""
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Bus]:
+        async with super().connect() as bus:
+            consume = bus.consume
+
+            @asynccontextmanager
+            async def slow_consume(*where: str) -> AsyncIterator[Consumer]:
+                async with consume(*where) as consumer:
+                    until_s, fetch = trio.current_time() + 2.5, consumer.fetch
+
+                    async def slow_fetch(limit: int, within_s: float) -> Sequence[Incoming]:
+                        if (left_s := until_s - trio.current_time()) > 0:
+                            await trio.sleep(min(within_s, left_s))
+                            return ()
+                        return await fetch(limit, within_s)
+
+                    consumer.fetch = slow_fetch
+                    yield consumer
+
+            bus.consume = slow_consume
+            yield bus
+
+
+async def test_silence_is_no_proof_that_nothing_is_left(rig, autojump_clock):
+    """Mutant: a fetch that brought nothing counts as the end of the stream."""
+    rig.dialer = SlowFirst(rig.dialer.broker)
+    rig.store.refused, rig.store.times = "normalized/", 200
+    await rig.publish(*(trade(i, i) for i in range(10)), trade(63, 10))
+    await rig.file(record(0, 10))
+    await rig.archiver(900)
+    assert rig.marks == []
+    assert rig.counted == (minute(0), {minute(0): 1})
+
+
+async def remember(rig: Counting, position: Position) -> None:
+    async with rig.dialer.connect() as bus:
+        await bus.kv_put(BUCKET, "test.v1.kraken", encode_position(position))
+
+
+async def test_it_goes_on_where_it_stopped_however_long_ago_that_was(rig, autojump_clock):
+    """Mutant: always begin two days ago, and claim what lies between."""
+    lost = -4 * 1440
+    await remember(rig, Position(minute(lost - 1440), minute(lost - 1)))
+    await rig.file(record(lost, 10), record(0, 1))
+    await rig.publish(trade(1, 0), trade(63, 1))
+    await rig.archiver(LONG_S)
+    assert rig.marks == [ShortfallKey("v1", FEED, minute(lost)).key]
+    assert rig.position.through_ns == minute(0)
+
+
+async def test_records_that_came_while_nobody_counted_are_seen_though_retention_took_others(rig, autojump_clock):
+    """Mutant: compare how many there are with how many there were, wherever they are."""
+    kept, late = -22 * 60, -10 * 60
+    early = [record(minute_of_day, 0) for minute_of_day in range(-25 * 60, -24 * 60)]
+    hours = {minute(-25 * 60) // NS_PER_HOUR * NS_PER_HOUR: 60, minute(kept) // NS_PER_HOUR * NS_PER_HOUR: 1}
+    await rig.file(*early, record(kept, 0), record(late, 7))
+    await remember(rig, Position(minute(-30 * 60), minute(0), hours))
+    rig.kept_days = 1
+    await rig.archiver(LONG_S)
+    assert rig.marks == [ShortfallKey("v1", FEED, minute(late)).key]
+
+
+async def test_the_last_minutes_of_a_day_are_counted_after_midnight(rig, autojump_clock):
+    """Mutant: look at the day that has begun only."""
+    midnight = 10 * 60  # minutes after the start of the tests
+    before = Position(minute(0), minute(midnight - 3), {minute(midnight - 60): 58})
+    await remember(rig, before)
+    await rig.publish(trade(midnight * 60 + 30, 0), trade(midnight * 60 + 130, 1))
+    await trio.sleep(midnight * 60 + 1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.archiver, LONG_S)
+        await trio.sleep(PACE_S / 2)
+        await rig.file(record(midnight - 1, 5), record(midnight, 1))
+    assert rig.marks == [ShortfallKey("v1", FEED, minute(midnight - 1)).key]
+
+
+async def test_a_first_count_that_is_broken_off_is_gone_on_with(rig, autojump_clock):
+    """Mutant: write the position when everything is counted."""
+    await rig.file(*(record(number, 1) for number in range(200)))
+    await trio.sleep(200 * 60)
+    await rig.publish(trade(200 * 60, 0))
+    rig.store.faults.delay_s = 0.5
+    await rig.archiver(300)
+    assert rig.position is not None
+    assert minute(0) < rig.position.through_ns < minute(199)
+
+
+async def test_a_folder_that_is_no_symbol_disturbs_nobody(rig, autojump_clock):
+    rig.store.objects["normalized/v1/kraken/trade/readme.txt/x"] = b"?"
+    await rig.publish(*(trade(i, i) for i in range(3)), trade(63, 3))
+    await rig.file(record(0, 3))
+    rig.lose(1)
+    await rig.archiver(LONG_S)
+    assert rig.marks == [ShortfallKey("v1", FEED, minute(0)).key]
+
+
+async def test_a_loss_is_told_once_and_its_end_whoever_brought_it(rig, autojump_clock):
+    counter = metrics.ARCHIVER_UNARCHIVED.labels(FEED)
+    before = counter._value.get()
+    await rig.publish(*(trade(i, i) for i in range(3)), trade(63, 3))
+    await rig.file(record(0, 3))
+    rig.lose(1)
+    await rig.archiver(LONG_S)
+    await rig.file(record(0, 0, part=1))
+    await rig.archiver(LONG_S)
+    assert counter._value.get() - before == 1
+    part = rig.store.objects[FIRST]
+    rig.store.objects[FIRST.replace(".capnp", ".p01.capnp")] = blocks.compress(marketdata.encode(trade(0, 0)))
+    await rig.archiver(WHOLE_EVERY * PACE_S + LONG_S)
+    assert rig.marks == []
+    assert rig.store.objects[FIRST] == part
+
+
+async def test_the_position_names_the_stream_and_how_far_it_is_counted(rig, autojump_clock):
+    await rig.publish(trade(1, 0), trade(2, 1), trade(63, 2), trade(64, 3), trade(125, 4))
+    await rig.file(record(0, 2), record(1, 2))
+    await rig.archiver(LONG_S)
+    created_ns = rig.dialer.broker.streams["marketdata"].created_ns
+    assert (rig.position.created_ns, rig.position.stream_seq) == (created_ns, 4)
+    await rig.archiver(LONG_S)
+    assert (rig.position.created_ns, rig.position.stream_seq) == (created_ns, 4)
+    del rig.dialer.broker.streams["marketdata"]
+    await rig.publish(trade(500, 5), trade(565, 6))
+    await rig.file(record(8, 1))
+    await rig.archiver(LONG_S)
+    assert rig.position.stream_seq == 1

@@ -4,7 +4,9 @@ from hashlib import sha256
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from ssmd.archive.shortfall import Shortfall, put_mark
 from ssmd.backup.backing_up import Extra, Job, Unwatched, back_up
 from ssmd.backup.inventory import UNDATED, Owner, newest_run, owner_of, read_part, read_run, run_ids
 from ssmd.backup.restoring import extras_of
@@ -298,3 +300,15 @@ async def test_backups_of_two_systems_are_never_mixed(here, owner, said, autojum
 async def test_a_place_says_whose_it_is(here, autojump_clock):
     await here.run()
     assert await owner_of(here.place) == OWNER
+
+
+async def test_a_mark_that_was_taken_away_and_set_anew_is_no_damage(here, autojump_clock):
+    mark = Shortfall("v1", FEED, at(1), {"trade": 9}, {"trade": 4})
+    await put_mark(here.source, mark)
+    await here.run()
+    await here.source.delete(mark.key)
+    await put_mark(here.source, replace(mark, archived={"trade": 5}))
+    run = await here.run()
+    assert run.problems == ()
+    restored, into = await here.restore(run)
+    assert (restored.problems, into.objects[mark.key]) == ([], here.source.objects[mark.key])

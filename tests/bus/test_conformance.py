@@ -487,6 +487,22 @@ async def test_a_new_watch_after_that_sees_the_new_bucket(rig: Rig):
                 assert (await anext(values)).value == b"2"
 
 
+async def test_a_consumer_says_how_many_messages_are_not_acknowledged_read_or_not(rig: Rig):
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        async with bus.consume(rig.stream, "d", f"{rig.stream}.>") as consumer:
+            assert await consumer.left() == 0
+            await bus.publish(rig.batch(0, 10))
+            assert await consumer.left() == 10
+            await read(consumer, 4)
+            assert await consumer.left() == 10
+            await consumer.ack_through(4)
+            assert await consumer.left() == 6
+            await read(consumer, 6)
+            await consumer.ack_through(10)
+            assert await consumer.left() == 0
+
+
 async def test_a_consumer_says_what_the_stream_dropped_before_it_was_acknowledged(rig: Rig):
     async with rig.dialer.connect() as bus:
         await bus.ensure_stream(rig.spec)

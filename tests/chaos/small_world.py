@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from chaos.check import Verdict, check
+from ssmd.actors.edition import Edition
 from ssmd.actors.sealer import Manifest, Sealer
 from ssmd.blocking import inline
 from ssmd.clock import NS_PER_MINUTE, NS_PER_S, minute_of
@@ -56,7 +57,7 @@ class SmallWorld:
         for minute_ns, lines in groupby(self._lines, lambda line: minute_of(line[0])):
             (self._directory / Segment(minute_ns, 0).name).write_bytes(b"".join(line for _, line in lines))
         journal = Journal(self._directory, JournalLimits(), lambda: START_NS, inline)
-        sealer = Sealer(FEED, journal, Cursor(self._directory), self.store)
+        sealer = Sealer(Edition(FEED, "v1"), journal, Cursor(self._directory), self.store)
         sealer.drain()
         await sealer.run()
         series = lambda e: (type_of(e), e.symbol, minute_of(e.recv_ns))  # noqa: E731  # two uses, three lines apart

@@ -101,7 +101,7 @@ def test_what_the_stream_lost_is_a_gap_and_the_command_that_it_names_fills_it(as
     told = shown.err.partition("hint: ")[2].partition("ssmd ")[2].removesuffix(" fills it\n").split()
     assert told[:4] == ["reprocess", "run", "--feed", FEED]
     filled = ask(*told, "--data-dir", str(archive))
-    assert "filled  1 minutes" in filled.out
+    assert "filled  1 of 1 minutes" in filled.out
     again = ask("feed", "gaps", FEED, *place)
     assert ("unarchived" in again.out, again.err) == (False, "")
 

@@ -136,7 +136,7 @@ class Captured:
 
     async def seal(self) -> None:
         with trio.move_on_after(0.5):
-            await Sealer(FEED, self.journal, self.cursor, self.store).run()
+            await Sealer(Edition(FEED, "v1"), self.journal, self.cursor, self.store).run()
 
     async def end(self) -> None:
         """Drain: the raw writer closes the journal, then the normalizer ends, then the sealer."""

@@ -16,8 +16,9 @@ from ssmd.reprocess.hold import held
 from ssmd.reprocess.report import MinuteRecord, RangeManifest
 from ssmd.reprocess.run import Job, Unwatched, reprocess
 from ssmd.store.base import Hold
-from ssmd.store.keys import SHORTFALL_ENDING, MinuteKey, NormalizedKey, RangeKey, ShortfallKey, hold_key
+from ssmd.store.keys import SHORTFALL_ENDING, MinuteKey, NormalizedKey, RangeKey, RawKey, ShortfallKey, hold_key
 from ssmd.store.memory import MemoryStore
+from tests.reprocess.captured import Captured, at, trade_frame
 from tests.reprocess.world import FEED, START_NS, World, archive
 
 RANGE = "normalized/v1/kraken/ranges/"
@@ -328,3 +329,54 @@ async def test_a_mark_does_not_let_a_reprocess_change_what_is_there(store, world
     assert {problem.kind for problem in summary.problems} == {"conflict"}
     assert store.objects[key] == repacked([changed, *rest])
     assert ShortfallKey("v1", FEED, START_NS + 3 * NS_PER_MINUTE).key in store.objects
+
+
+def without_minute(store, minute_ns: int) -> None:
+    """Let a minute be lost whole."""
+    for key in [key for key in store.objects if key.startswith("normalized/") and key.endswith(".zst")]:
+        if NormalizedKey.parse(key).minute_ns == minute_ns:
+            del store.objects[key]
+
+
+@pytest.mark.parametrize("raw_is", ["torn", "gone"])
+async def test_a_mark_stays_where_the_raw_data_does_not_give_everything_any_more(store, world, autojump_clock, raw_is):
+    """Mutant: take every mark of the range away."""
+    await lost_some(store, world, 3)
+    minute_ns = START_NS + 3 * NS_PER_MINUTE
+    without_minute(store, minute_ns)
+    raw = RawKey(FEED, minute_ns)
+    if raw_is == "torn":
+        store.objects[raw.key] = store.objects[raw.key][: len(store.objects[raw.key]) // 2]
+    else:
+        del store.objects[raw.key], store.objects[raw.manifest]
+    summary = await run(store, job(world))
+    assert (summary.marked, summary.filled) == (1, 0)
+    assert ShortfallKey("v1", FEED, minute_ns).key in store.objects
+
+
+async def test_only_types_of_which_live_capture_made_as_many_are_filled(tmp_path, autojump_clock):
+    """A trade of before the warm-up comes again after a reconnect: live dropped it, a reprocess does not know it."""
+    world = Captured(tmp_path)
+    conn = world.connect()
+    world.trade(conn)
+    for minute in range(1, 14):
+        world.until(minute)
+        world.frame(conn, '{"channel":"heartbeat"}')
+    after = world.disconnect(conn)
+    world.until(14)
+    conn = world.connect(after)
+    world.frame(conn, trade_frame(1))
+    world.traffic(conn)
+    world.until(15)
+    world.trade(conn)
+    await world.end()
+    world.archive()
+    whole = dict(world.store.objects)
+    lost = NormalizedKey("v1", FEED, "book", "BTCUSD", at(14))
+    del world.store.objects[lost.key]
+    await put_mark(world.store, Shortfall("v1", FEED, at(14), {}, {}))
+    summary = await reprocess(Job(FEED, "v1", at(14), at(15)), lambda: world.store)
+    assert world.store.objects[lost.key] == whole[lost.key]
+    assert [key for key in world.store.objects if "/trade/" in key] == [key for key in whole if "/trade/" in key]
+    assert "conflict" in {problem.kind for problem in summary.problems}
+    assert (summary.manifest, summary.filled) == ("", 1)  # the books are whole, and nothing else was lost

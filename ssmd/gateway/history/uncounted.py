@@ -1,7 +1,7 @@
 """From when on nobody has counted yet whether the archive has everything, where the stream may have lost some of it.
 
-Behind the archiver's acknowledgement the stream has what the archive lacks, as long as its limits have taken nothing
-there. If they have, what is missing is not known before the stocktaker has counted.
+What is not archived yet is in the stream, as long as that is still the one that the stocktaker knew and has lost
+nothing behind the minutes that are counted. If it has, what is missing is not known before it is counted.
 """
 
 from typing import Final
@@ -10,6 +10,7 @@ import trio
 from msgspec import Struct
 
 from ssmd.archive.position import BUCKET, DAYS_NS, Position, decode_position, position_key
+from ssmd.bus.base import StreamUsage
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import BadRecord
 from ssmd.gateway.history.plan import Source, Span
@@ -17,13 +18,18 @@ from ssmd.gateway.history.reader import Archive
 from ssmd.gateway.problems import Problem
 from ssmd.log import get_logger
 
-POSITION_AGE_S: Final = 1.0
+SEEN_AGE_S: Final = 1.0
+AWAY_AGE_S: Final = 5.0
+"""Nobody waits again for a bus that was away so lately."""
 NEVER_NS: Final = 1 << 62
 
 
 class _Seen(Struct, frozen=True):
-    at_s: float
+    """What the bus said, and until when (trio's clock) nobody asks again. usage: None while the bus is away."""
+
+    until_s: float
     position: Position | None
+    usage: StreamUsage | None
 
 
 class Uncounted:
@@ -32,6 +38,8 @@ class Uncounted:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._seen: dict[str, _Seen] = {}
+        self._asking = trio.Lock()
+        self._away_until_s = float("-inf")
 
     async def within(self, source: Source, span: Span) -> Span | None:
         """Return in which minutes of a source something may be lost unseen; None: in none that begin in the span.
@@ -40,38 +48,48 @@ class Uncounted:
         """
         if source.durable is None:
             return None
-        position = await self._position(position_key(self._archive.environment, source.version, source.feed))
-        counted_ns = self._archive.now() - DAYS_NS if position is None else position.through_ns + NS_PER_MINUTE
-        if span.to_ns <= counted_ns:
-            return None
-        whole_from_ns = await self._whole_from_ns(source.durable)
-        return Span(counted_ns, whole_from_ns) if counted_ns < whole_from_ns else None
-
-    async def _position(self, key: str) -> Position | None:
+        key = position_key(self._archive.environment, source.version, source.durable)
         seen = self._seen.get(key)
-        if seen is None or trio.current_time() - seen.at_s > POSITION_AGE_S:
-            last = None if seen is None else seen.position
-            seen = self._seen[key] = _Seen(trio.current_time(), await self._read(key, last))
-        return seen.position
+        if seen is None or (trio.current_time() >= seen.until_s and span.to_ns > self._counted_ns(seen)):
+            async with self._asking:
+                seen = self._seen[key] = await self._ask(key)
+        counted_ns = self._counted_ns(seen)
+        return None if span.to_ns <= counted_ns or _is_whole(seen) else Span(counted_ns, NEVER_NS)
 
-    async def _read(self, key: str, last: Position | None) -> Position | None:
+    def _counted_ns(self, seen: _Seen) -> int:
+        if seen.position is None:
+            return self._archive.now() - DAYS_NS
+        return seen.position.through_ns + NS_PER_MINUTE
+
+    async def _ask(self, key: str) -> _Seen:
+        before = self._seen.get(key)
+        if before is not None and trio.current_time() < before.until_s:
+            return before  # somebody else has asked meanwhile
+        last = None if before is None else before.position
+        if trio.current_time() < self._away_until_s:
+            return _Seen(self._away_until_s, last, None)
         try:
             async with self._archive.bus.use() as bus:
                 entry = await bus.kv_get(BUCKET, key)
-            return None if entry is None else decode_position(entry.value or b"")
-        except BadRecord as error:
-            get_logger(actor="history").warning("position_unreadable", key=key, error=str(error))
-            return None
-        except Problem:
-            return last
-
-    async def _whole_from_ns(self, durable: str) -> int:
-        """Return since when the stream has kept everything that came behind the archiver's last acknowledgement."""
-        try:
-            async with self._archive.bus.use() as bus:
-                acked_seq = await bus.acked_through(self._archive.stream, durable)
                 usage = await bus.usage(self._archive.stream)
         except Problem:
-            return NEVER_NS
-        is_whole = usage is not None and usage.first_seq <= acked_seq + 1
-        return usage.created_ns if usage is not None and is_whole else NEVER_NS
+            self._away_until_s = trio.current_time() + AWAY_AGE_S
+            return _Seen(self._away_until_s, last, None)
+        position = None if entry is None else _position(key, entry.value or b"")
+        return _Seen(trio.current_time() + SEEN_AGE_S, position, usage)
+
+
+def _position(key: str, text: bytes) -> Position | None:
+    try:
+        return decode_position(text)
+    except BadRecord as error:
+        get_logger(actor="history").warning("position_unreadable", key=key, error=str(error))
+        return None
+
+
+def _is_whole(seen: _Seen) -> bool:
+    """Tell whether the stream has everything that came behind the minutes that are counted."""
+    position, usage = seen.position, seen.usage
+    if position is None or usage is None:
+        return False
+    return usage.created_ns == position.created_ns and usage.first_seq <= position.stream_seq + 1

@@ -5,8 +5,15 @@ import trio
 from msgspec.structs import replace
 
 from ssmd.archive.shortfall import Shortfall, put_mark
+from ssmd.blocking import inline
+from ssmd.bus.memory_store import MemoryStream
+from ssmd.gateway.history.link import CONNECT_WITHIN_S, BusLink
+from ssmd.gateway.history.plan import Source, Span
+from ssmd.gateway.history.reader import Archive
+from ssmd.gateway.history.uncounted import Uncounted
 from ssmd.gateway.times import rfc3339
 from ssmd.model import Trade
+from ssmd.supervisor import HealthBoard
 from tests.gateway.serving import FEED, STREAM, Serving
 from tests.reprocess.captured import Captured, at, faulty_run
 
@@ -36,37 +43,58 @@ async def said(serving: Serving) -> tuple[str, list[str]]:
     return quality["status"], [window["reason"] for window in quality["windows"]]
 
 
-async def stream_of_before(serving: Serving, *trades: Trade) -> None:
+async def stream(serving: Serving, *trades: Trade) -> MemoryStream:
     await serving.publish(*trades)
-    serving.broker.streams["marketdata"].created_ns = at(-60)
+    return serving.broker.streams["marketdata"]
 
 
-async def test_a_stream_that_has_everything_behind_the_acknowledgement_leaves_no_doubt(autojump_clock, serving):
-    await stream_of_before(serving, made(1), made(2), made(3))
+async def test_a_stream_that_has_everything_behind_the_counted_minutes_leaves_no_doubt(autojump_clock, serving):
+    known = await stream(serving, made(1), made(2), made(3))
+    await serving.counted(at(2), known.created_ns, stream_seq=1)
     assert await said(serving) == ("verified", [])
-    await serving.acknowledge(2)
-    assert await said(serving) == ("verified", [])
 
 
-async def test_a_stream_that_was_cut_behind_the_acknowledgement_does(autojump_clock, serving):
+async def test_a_stream_that_was_cut_behind_them_does(autojump_clock, serving):
     """The archiver is away, and the limits take what it has not read; the ledger still says `verified`."""
-    await stream_of_before(serving, *(made(number) for number in range(6)))
+    known = await stream(serving, *(made(number) for number in range(6)))
+    await serving.counted(at(3), known.created_ns, stream_seq=1)
     await serving.acknowledge(1)
-    stream = serving.broker.streams["marketdata"]
-    stream.spec = replace(STREAM, max_bytes=stream.stored_bytes // 2)
-    stream.keep_limits()
+    known.spec = replace(STREAM, max_bytes=known.stored_bytes // 2)
+    known.keep_limits()
     assert await said(serving) == ("unverifiable", ["uncounted"])
-    await serving.counted(at(3))
+    await serving.acknowledge(1)  # the archiver is back, and has passed the hole; nothing is counted yet
     assert await said(serving) == ("unverifiable", ["uncounted"])
-    await serving.counted(at(4))
+    await serving.counted(at(4), known.created_ns, stream_seq=6)
     assert await said(serving) == ("verified", [])
 
 
-async def test_a_stream_that_was_made_anew_does_and_one_that_is_gone(autojump_clock, serving):
+async def test_another_stream_than_the_counted_one_does_and_none(autojump_clock, serving):
+    known = await stream(serving, made(1))
+    await serving.counted(at(3), known.created_ns - 1, stream_seq=1)
     assert await said(serving) == ("unverifiable", ["uncounted"])
-    await serving.publish(made(1))
-    serving.broker.streams["marketdata"].created_ns = at(6)
+    await serving.counted(at(3), known.created_ns, stream_seq=1)
+    assert await said(serving) == ("verified", [])
+    del serving.broker.streams["marketdata"]
     assert await said(serving) == ("unverifiable", ["uncounted"])
+
+
+async def test_where_nobody_has_ever_counted_the_last_days_are_in_doubt(autojump_clock, serving, captured):
+    await stream(serving, made(1))
+    assert await said(serving) == ("unverifiable", ["uncounted"])
+    later = Serving(lambda: at(4 * 1440), captured.store)
+    assert await said(later) == ("verified", [])
+
+
+async def test_a_bus_that_is_away_is_waited_for_once(autojump_clock, captured):
+    """Mutant: each request about long ago waits for it."""
+    serving = Serving(lambda: at(2 * 1440), captured.store)
+    link = BusLink(serving.dialer, "marketdata", HealthBoard().check("nats"))
+    uncounted = Uncounted(Archive(captured.store, link, "test", now=serving.now, blocking=inline))
+    began_s = trio.current_time()
+    for feed in ("kraken", "coinbase", "other"):
+        source = Source(feed, "v1", f"archiver-{feed}")
+        assert await uncounted.within(source, Span(at(4), at(5))) is not None
+    assert trio.current_time() - began_s < 2 * CONNECT_WITHIN_S
 
 
 async def test_what_was_counted_once_stays_verified_while_the_bus_is_away(autojump_clock, captured):
