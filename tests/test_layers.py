@@ -66,7 +66,7 @@ LAYERS: Final = {
     "gateway.database": Layer((*LAYER_0, *LAYER_1, *GATEWAY_VALUES)),
     "actors": Layer((*LAYER_0, *LAYER_1, *SEAMS, "archive")),
     "gateway": Layer((*LAYER_0, *LAYER_1, *SEAMS, *GATEWAY_KNOWS)),
-    "archive": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys")),
+    "archive": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys", "blocking")),
     "reprocess": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys", "archive"), venues=True),
     "backup": Layer((*LAYER_0, "protocols", "codec", "store.base", "store.keys", "archive")),
     "simulator": Layer(LAYER_0),
