@@ -83,7 +83,7 @@ class Gateway:
         ]
 
     def _readiness(self) -> Readiness:
-        return Readiness(self.board, self.world.store, lambda: self.entitlements.doorkeeper.is_up)
+        return Readiness(self.board, self.world.store, self.entitlements.trouble)
 
     def _hub_reader(self) -> HubReader:
         return HubReader(self.hub, self.world.dialer, self.stream.name, self.board)

@@ -29,6 +29,7 @@ from ssmd.supervisor import HealthBoard
 from ssmd.supervisor.spec import longest_drain_s
 from ssmd.trees import RoleSpec, World
 from ssmd.trees.gateway import Gateway, Place, door_limits, gateway_role, open_entitlements
+from tests.gateway.volume import small_volume
 from tests.gateway.web.test_server import HANDSHAKE
 from tests.integration.rig import environment
 
@@ -191,6 +192,28 @@ async def test_while_nats_and_the_store_are_away_it_says_so_and_serves_what_it_c
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
         assert answer.json()["missing"] in {"nats", "store"}
         assert (await found.http.get("/api/v1/admin/clients", headers=found.admin)).status_code == 200
+
+
+@pytest.mark.slow
+async def test_on_a_full_disk_it_is_not_ready_serves_whom_it_knows_and_mends_itself(tmp_path):
+    with small_volume(tmp_path / "volume") as volume:
+        async with running(volume.folder) as found:
+            key = await found.client("bot", "*")
+            volume.fill()
+            with trio.fail_after(10):
+                while (await found.http.get("/health/ready")).status_code != 503:
+                    await found.http.get("/api/v1/symbols", headers=key)  # so that there is something to write
+            assert (await found.http.get("/health/ready")).json()["checks"]["db"] == "down"
+            assert (await found.http.get("/api/v1/trades?symbol=BTCUSD&last=3", headers=key)).status_code == 200
+            wrong = {"Authorization": "Bearer ssmd_aaaaaaaa_x"}
+            assert (await found.http.get("/api/v1/symbols", headers=wrong)).status_code == 401
+            body = {"client_id": "other", "type": "display"}
+            refused = await found.http.post("/api/v1/admin/clients", json=body, headers=found.admin)
+            assert (refused.status_code, refused.json()["missing"]) == (503, "db")
+            assert int(refused.headers["retry-after"]) > 0
+            volume.free()
+            await found.until_ready()
+            assert (await found.http.post("/api/v1/admin/clients", json=body, headers=found.admin)).status_code == 201
 
 
 async def test_every_status_that_clients_are_told_of_is_provoked_once_and_is_a_problem(tmp_path):
