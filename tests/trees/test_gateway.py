@@ -1,6 +1,7 @@
 """The whole gateway in this process, over a bus and a store in memory: what it is made of fits together."""
 
 import re
+import ssl
 import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -30,7 +31,7 @@ from ssmd.supervisor.spec import longest_drain_s
 from ssmd.trees import RoleSpec, World
 from ssmd.trees.gateway import Gateway, Place, door_limits, gateway_role, open_entitlements
 from tests.gateway.volume import small_volume
-from tests.gateway.web.test_server import HANDSHAKE
+from tests.gateway.web.test_server import CERTIFICATES, HANDSHAKE
 from tests.integration.rig import environment
 
 NAMES = ("BTC/USD", "ETH/USD")
@@ -57,6 +58,11 @@ def outgoing(event: Event) -> Outgoing:
     return Outgoing(subject, marketdata.encode(event), message_id(event))
 
 
+def trusting() -> ssl.SSLContext:
+    """Return a context that trusts the authority of the certificates that tests have, as a client's own would."""
+    return ssl.create_default_context(cafile=CERTIFICATES / "authority.pem")
+
+
 class Running:
     """A gateway that runs, and clients for it."""
 
@@ -65,7 +71,7 @@ class Running:
         self.urls = urls
         self.broker = broker
         self.store = store
-        self.http = httpx.AsyncClient(base_url=urls["gateway"], timeout=5)
+        self.http = httpx.AsyncClient(base_url=urls["gateway"], timeout=5, verify=trusting())
         self.admin = {"Authorization": f"Bearer {(folder / 'gateway-admin.key').read_text().strip()}"}
 
     async def client(self, client_id: str, *symbols: str, requests_per_s: float = 1000) -> dict[str, str]:
@@ -85,14 +91,14 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, names: Sequence[str] = NAMES) -> AsyncIterator[Running]:
+async def running(folder: Path, names: Sequence[str] = NAMES, **gateway: object) -> AsyncIterator[Running]:
     broker, store, urls = MemoryBroker(), MemoryStore(), {}
     async with MemoryDialer(broker).connect() as bus:
         await bus.ensure_stream(STREAM)
         await bus.publish([outgoing(event) for event in events(20, names)])
     world = World(MemoryDialer(broker), store)
     async with (
-        gateway_role(spec_in(folder, names), world, urls.__setitem__) as tree,
+        gateway_role(spec_in(folder, names, **gateway), world, urls.__setitem__) as tree,
         trio.open_nursery() as nursery,
     ):
         await nursery.start(tree.run)
