@@ -6,6 +6,7 @@ SsmdError
 │   ├── StoreDown          the object store is away, slow or full
 │   │   └── StoreRefused   it answers and says no: a person must act (also a ConfigError); capture goes on
 │   ├── ExchangeDown       the exchange is away, silent or closed the connection
+│   │   └── AddressRefused its name leads to where no exchange is: a person must act (also a ConfigError)
 │   ├── DiskFull           the journal's volume has no room
 │   ├── DatabaseDown       the gateway's database is locked, damaged, missing or full: let nobody new in
 │   ├── GatewayDown        the gateway is away, or cannot answer now
@@ -83,6 +84,13 @@ class BadRecord(SsmdError):
 
 class ConfigError(SsmdError):
     """What the user wrote is wrong; the message says what, where and what is allowed."""
+
+
+class AddressRefused(ExchangeDown, ConfigError):
+    """The exchange's name leads to an address where it cannot be; nothing was sent there. The message says what to do.
+
+    For a role it is an outage: DNS is mended while it runs, and the gap is on record.
+    """
 
 
 class StoreRefused(StoreDown, ConfigError):

@@ -30,10 +30,15 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
 class ExchangeSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """One section per exchange. An empty URL means the exchange's public one."""
+    """One section per exchange. An empty URL means the exchange's public one.
+
+    allowed_hosts: hosts beside the exchange's own that a URL may name, with commas: a proxy, a new endpoint, a simulator
+    elsewhere. They may have a private address; one of the exchange's own may only when it is named here too.
+    """
 
     ws_url: str = ""
     rest_url: str = ""
+    allowed_hosts: str = ""
 
 
 class NatsSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 import ssl
 from codecs import IncrementalDecoder
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -11,6 +11,7 @@ import trio
 import trio_websocket  # noqa: TID251  # this file is the exchange transport
 from wsproto.frame_protocol import MessageDecoder
 
+from ssmd.actors.dialing import dial
 from ssmd.errors import ExchangeDown
 
 Tcp = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -38,7 +39,13 @@ class Transport(Protocol):
 
 
 class WebSocketTransport:
-    """Speaks WebSocket over TCP or TLS."""
+    """Speaks WebSocket over TCP or TLS, with who was asked for alone: no redirect is followed.
+
+    private_hosts: the hosts that may have a private address; others may not.
+    """
+
+    def __init__(self, private_hosts: Collection[str] = ()) -> None:
+        self._private_hosts = private_hosts
 
     @asynccontextmanager
     async def connect(self, url: str, max_frame_bytes: int) -> AsyncIterator[Connection]:
@@ -54,6 +61,8 @@ class WebSocketTransport:
                     with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
                         await socket.aclose()
                     nursery.cancel_scope.cancel()
+        except* trio_websocket.ConnectionRejected as refused:  # the task that reads raises it, not who waits for it
+            raise ExchangeDown("refused", f"{url} answered {_status(refused)}") from refused
         finally:
             # trio-websocket leaves the socket open after a refused handshake, a reset or bad UTF-8.
             await trio.aclose_forcefully(stream)
@@ -64,14 +73,14 @@ class WebSocketTransport:
         host, port = parts.hostname or "", parts.port or (443 if is_tls else 80)
         try:
             with trio.fail_after(CONNECT_TIMEOUT_S):
-                tcp = await trio.open_tcp_stream(host, port)
+                tcp = await dial(host, port, self._private_hosts)
+                return await _encrypted(tcp, host) if is_tls else tcp
         except trio.TooSlowError as error:
             raise ExchangeDown("connect_timeout", f"{url} did not answer in {CONNECT_TIMEOUT_S:g} s") from error
         except OSError as error:
             raise ExchangeDown("connect", f"{url}: {error}") from error
-        if not is_tls:
-            return tcp
-        return trio.SSLStream(tcp, ssl.create_default_context(), server_hostname=host, https_compatible=True)
+        except trio.BrokenResourceError as error:
+            raise ExchangeDown("tls", f"{url}: {error.__cause__ or error}") from error
 
     async def _shake_hands(
         self, nursery: trio.Nursery, stream: Tcp, url: str, max_frame_bytes: int
@@ -90,10 +99,29 @@ class WebSocketTransport:
                 )
         except trio.TooSlowError as error:
             raise ExchangeDown("connect_timeout", f"{url} did not answer in {CONNECT_TIMEOUT_S:g} s") from error
-        except trio_websocket.ConnectionRejected as error:
-            raise ExchangeDown("refused", f"{url} answered {error.status_code}") from error
         except (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError) as error:
             raise ExchangeDown("connect", f"{url}: {error}") from error
+
+
+async def _encrypted(tcp: trio.SocketStream, host: str) -> Tcp:
+    """Return the stream once its certificate is known to be of the host. Raises trio.BrokenResourceError.
+
+    Here and not with the first byte: trio-websocket would only wait for an answer that cannot come.
+    """
+    tls = trio.SSLStream(tcp, ssl.create_default_context(), server_hostname=host, https_compatible=True)
+    try:
+        await tls.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(tls)
+        raise
+    return tls
+
+
+def _status(refused: BaseException) -> int | None:
+    """Return the HTTP status of a refused handshake."""
+    while isinstance(refused, BaseExceptionGroup):
+        refused = refused.exceptions[0]
+    return refused.status_code if isinstance(refused, trio_websocket.ConnectionRejected) else None
 
 
 class _WebSocket:

@@ -8,12 +8,14 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct
 
 from ssmd import __version__, settings
-from ssmd.cli.options import Format, Where, parse_names
+from ssmd.cli.finding import Finding
+from ssmd.cli.gateway_check import look_at_gateway
+from ssmd.cli.options import Format, Reach, Where, parse_names
 from ssmd.cli.output import say, show_rows
 from ssmd.cli.running import NoBus, find_bus
 from ssmd.environment.load import Inspection, find, inspect, read
@@ -24,8 +26,6 @@ from ssmd.trees.catalog import catalog
 from ssmd.trees.instruments import clock_skew_s
 from ssmd.trees.storage import bucket_stores
 
-State = Literal["ok", "warn", "fail"]
-
 OLDEST_PYTHON: Final = (3, 11)
 SKEW_WARN_S: Final = 2.0
 """Minutes and gaps are told by this machine's clock."""
@@ -35,13 +35,6 @@ LEAST_FREE_BYTES: Final = 1_000_000_000
 GB: Final = 1e9
 
 
-class Finding(Struct, frozen=True):
-    state: State
-    check: str
-    fact: str
-    fix: str = ""
-
-
 class Patient(Struct, frozen=True):
     """What is looked at. seen: the environment, None when there is no such file."""
 
@@ -49,17 +42,18 @@ class Patient(Struct, frozen=True):
     where: Where
     values: Settings
     seen: Inspection | None
+    reach: Reach
 
     def feeds(self) -> list[str]:
         return list(self.seen.environment.spec.feeds) if self.seen and self.seen.environment else []
 
 
-async def diagnose(env: str, only: str, output: Format, where: Where) -> int:
+async def diagnose(env: str, only: str, output: Format, where: Where, reach: Reach) -> int:
     wanted = _wanted(only)
     findings = list(_settings(where))
     if findings[0].state != "fail":
         values = settings.load(where.config)
-        patient = Patient(env, where, values, _inspect(env, values))
+        patient = Patient(env, where, values, _inspect(env, values), reach)
         findings = findings if "settings" in wanted else []
         for name, check in CHECKS.items():
             if name in wanted:
@@ -260,6 +254,11 @@ async def _exchange(patient: Patient) -> AsyncIterator[Finding]:
             yield Finding("ok", "exchange", fact)
 
 
+async def _gateway(patient: Patient) -> AsyncIterator[Finding]:
+    for finding in await look_at_gateway(patient.values, patient.where.data_dir, patient.reach):
+        yield finding
+
+
 Check = Callable[[Patient], AsyncIterator[Finding]]
 
 CHECKS: Final[dict[str, Check]] = {
@@ -269,4 +268,5 @@ CHECKS: Final[dict[str, Check]] = {
     "store": _store,
     "nats": _nats,
     "exchange": _exchange,
+    "gateway": _gateway,
 }

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ssmd.cli.running import Gateway
+from ssmd.client.broken import advice, why
 from ssmd.errors import ConfigError, Conflict, GatewayDown, NotAllowed, SsmdError
 
 T = TypeVar("T")
@@ -53,8 +54,7 @@ class GatewayLink:
             response = await self._client.request(method, path, content=content)
             return _decoded(response, answer)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            what = str(error) or type(error).__name__
-            raise GatewayDown(f"the gateway at {self.url} cannot be reached: {what}; is it running?") from error
+            raise GatewayDown(f"the gateway at {self.url} cannot be reached: {why(error)}; {advice(error)}") from error
         except msgspec.MsgspecError as error:
             raise GatewayDown(f"what answers at {self.url} is no gateway of this version: {error}") from error
 

@@ -9,7 +9,7 @@ from ssmd.cli.gateway import ADMIN, GatewayLink, GrantView, Reconciled, gateway_
 from ssmd.cli.options import Reach, Where
 from ssmd.cli.output import say
 from ssmd.cli.running import find_gateway
-from ssmd.environment.spec import EntitlementEntry, Environment
+from ssmd.environment.spec import EntitlementEntry, Environment, by_client
 from ssmd.settings import Settings
 
 
@@ -30,17 +30,15 @@ class WantedEnvironment(Struct, frozen=True):
 
 def wanted(environment: Environment) -> WantedEnvironment:
     """Return who may read what as the gateway takes it."""
-    entries = environment.spec.entitlements
-    defining = {entry.client_id: entry for entry in entries if entry.type is not None}
     clients = tuple(
         WantedClient(
-            client_id,
-            str(entry.type),
-            entry.name,
-            entry.max_devices,
-            tuple(grant for each in entries if each.client_id == client_id for grant in _grants(each)),
+            client.client_id,
+            str(client.type),
+            client.name,
+            client.max_devices,
+            tuple(grant for entry in entries for grant in _grants(entry)),
         )
-        for client_id, entry in defining.items()
+        for client, entries in by_client(environment.spec.entitlements)
     )
     return WantedEnvironment(environment.name, clients)
 

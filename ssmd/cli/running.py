@@ -45,6 +45,12 @@ def running_nats(data_dir: Path) -> str:
     return endpoints.nats
 
 
+def is_running(data_dir: Path) -> bool:
+    """Tell whether an `ssmd up` runs in a data directory."""
+    endpoints = _endpoints(data_dir)
+    return endpoints is not None and _is_alive(endpoints.pid)
+
+
 def _endpoints(data_dir: Path) -> Endpoints | None:
     path = data_dir / "run" / "endpoints.json"  # not run_dir: looking must not make the folder
     try:

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import anyio  # noqa: TID251  # asyncio or Trio, as the caller has it
 import httpx
 
+from ssmd.client.broken import advice, why
 from ssmd.client.errors import RateLimited, Unavailable, answer_error
 from ssmd.client.pacing import Patience
 from ssmd.client.place import Place
@@ -76,11 +77,10 @@ class Http:
         return await work()
 
     def away(self, error: Exception) -> Unavailable:
-        """Return what it means that a connection did not work. httpx says nothing with some of its errors."""
+        """Return what it means that a connection did not work."""
         if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError, httpx.DecodingError)):
             return cut(str(error))
-        what = str(error) or type(error).__name__
-        return Unavailable(f"the gateway at {self.url} cannot be reached: {what}", "is it running?")
+        return Unavailable(f"the gateway at {self.url} cannot be reached: {why(error)}", advice(error))
 
 
 def cut(what: str) -> Unavailable:

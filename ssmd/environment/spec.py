@@ -1,5 +1,6 @@
 """The environment file: what is captured, how long it is kept, and who may read it."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
@@ -126,6 +127,13 @@ class EntitlementEntry(Struct, frozen=True, forbid_unknown_fields=True):
     data_types: Annotated[tuple[EventType, ...], Meta(description="What may be read; none named means all.")] = ()
     expires_at: Annotated[str, Meta(pattern=TIME, description="UTC: 2027-01-31 or 2027-01-31T12:00Z.")] | None = None
     max_devices: Annotated[int, Meta(ge=1, le=10_000, description="Connections at the same time.")] | None = None
+
+
+def by_client(entries: Sequence[EntitlementEntry]) -> Iterator[tuple[EntitlementEntry, list[EntitlementEntry]]]:
+    """Give the entry that defines each client, with all entries that grant it something."""
+    for defining in entries:
+        if defining.type is not None:
+            yield defining, [each for each in entries if each.client_id == defining.client_id]
 
 
 class Metadata(Struct, frozen=True, forbid_unknown_fields=True):

@@ -178,17 +178,23 @@ class Administration:
         action = self._action(actor, "reconcile")
         if dry_run:
             return plan(await self.policy(), wanted, action.at_ns)
+        return await self._change(lambda connection: _bring_to(connection, wanted, action))
+
+    async def take_over(self, wanted: Sequence[Wanted]) -> Plan:
+        """Begin with what the file says, where nobody has ever changed anything; else change nothing.
+
+        That is on record, so it happens once: whatever is revoked or added later, no start of the gateway undoes it.
+        Clients have no key until somebody makes them one.
+        """
+        if not await self._database.read(policy.is_untouched):
+            return Plan()
+        action = self._action("first start", "take over")
 
         def work(connection: Transaction) -> Plan:
-            now = policy.load(connection)
-            made = plan(now, wanted, action.at_ns)
-            for step in made.steps:
-                if step.after is None:
-                    policy.put_away(connection, step.client_id)
-                else:
-                    policy.put_client(connection, step.after)
-                record(connection, action, step.client_id, (now.client(step.client_id), step.after))
-            return made
+            if not policy.is_untouched(connection):
+                return Plan()
+            record(connection, action, self._environment, (None, wanted))
+            return _bring_to(connection, wanted, action)
 
         return await self._change(work)
 
@@ -220,6 +226,18 @@ class Administration:
     def _key_record(self, key: NewKey, client: Client, at_ns: int, expires_s: float | None) -> KeyRecord:
         expires_ns = None if expires_s is None else at_ns + round(expires_s * NS_PER_S)
         return KeyRecord(key.key_id, client.client_id, self._pepper.digest(key.text), at_ns, at_ns, expires_ns)
+
+
+def _bring_to(connection: Transaction, wanted: Sequence[Wanted], action: Action) -> Plan:
+    now = policy.load(connection)
+    made = plan(now, wanted, action.at_ns)
+    for step in made.steps:
+        if step.after is None:
+            policy.put_away(connection, step.client_id)
+        else:
+            policy.put_client(connection, step.after)
+        record(connection, action, step.client_id, (now.client(step.client_id), step.after))
+    return made
 
 
 def _known(now: Policy, client_id: str) -> Client:

@@ -47,6 +47,8 @@ class AuditLog:
         self._batch: Batch | None = None
         self._batches = 0
         self._written_s = float("-inf")
+        self.is_written = True
+        """Whether the last write worked. Reading may work where writing does not: on a full disk it does."""
 
     def count(self, principal: Principal, series: Series, messages: int) -> None:
         """Add messages that were handed to a client."""
@@ -79,16 +81,24 @@ class AuditLog:
     async def flush(self) -> None:
         """Write everything that was counted before the call. Raises DatabaseDown; then nothing is forgotten."""
         async with self._writing:
-            run_id = await self._begin()
-            if self._batch is not None:  # its write failed, or nobody heard of its end
-                await self._write(run_id, self._batch)
-            if self._has_news():
-                self._batch = self._take()
-                await self._write(run_id, self._batch)
+            try:
+                await self._write_all()
+            except DatabaseDown:
+                self.is_written = False
+                metrics.USAGE_UNWRITTEN.set(self.unwritten())
+                raise
+
+    async def _write_all(self) -> None:
+        run_id = await self._begin()
+        if self._batch is not None:  # its write failed, or nobody heard of its end
+            await self._write(run_id, self._batch)
+        if self._has_news():
+            self._batch = self._take()
+            await self._write(run_id, self._batch)
 
     async def _write(self, run_id: int, batch: Batch) -> None:
         await self._database.write(lambda connection: write_batch(connection, run_id, batch))
-        self._batch = None
+        self._batch, self.is_written = None, True
         self._written_s = trio.current_time()
         metrics.USAGE_UNWRITTEN.set(len(self._counts))
 
@@ -154,6 +164,10 @@ class AuditWriter:
             with trio.move_on_after(self._every_s):
                 await self._draining.wait()
             await self._flush()
+        if not self._audit.is_written:
+            self._log.error(
+                "usage_lost", rows=self._audit.unwritten(), why="the database could not be written at the end"
+            )
 
     def drain(self) -> None:
         self._draining.set()

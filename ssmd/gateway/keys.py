@@ -9,6 +9,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -104,15 +105,37 @@ def read_secret(path: Path) -> str | None:
 
 
 def write_secret(path: Path, content: str) -> None:
-    """Make a file that only its owner may read. Raises ConfigError when it is there already or cannot be made."""
+    """Make a secret's file. Raises ConfigError when it is there already or cannot be made."""
+    write_whole(path, f"{content}\n".encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Make a file that only its owner may read, there as a whole or not at all, also after a power cut.
+
+    Raises ConfigError when it is there already or cannot be made.
+    """
+    part = path.with_name(f"{path.name}.part")
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY)
-        with os.fdopen(fd, "w") as file:
-            file.write(content + "\n")
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, OWNER_ONLY), "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        os.link(part, path)
+        sync_folder(path.parent)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names of files in a folder survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def read_pepper(path: Path) -> Pepper | None:

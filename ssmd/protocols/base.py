@@ -177,6 +177,8 @@ class Exchange(Protocol):
     """The public market data endpoint; settings may name another one."""
     rest_url: str
     """The root of its public REST; settings may name another one."""
+    hosts: frozenset[str]
+    """Its public hosts for market data. Another one is only asked when the operator has allowed it."""
     clock_resolution_s: float
     """The steps in which its clock answers: the true time lies within one step after `clock_ns`."""
     limits: Limits

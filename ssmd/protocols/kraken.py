@@ -83,6 +83,7 @@ class Kraken:
     name = "kraken"
     ws_url = "wss://ws.kraken.com/v2"
     rest_url = "https://api.kraken.com"
+    hosts = frozenset({"ws.kraken.com", "api.kraken.com"})
     clock_resolution_s = 1.0
     limits = LIMITS
     book_channel = "book"

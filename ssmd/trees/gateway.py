@@ -38,9 +38,11 @@ from ssmd.gateway.web.doors import DoorLimits
 from ssmd.gateway.web.readiness import Readiness
 from ssmd.gateway.web.server import Web, WebParts, listen_on
 from ssmd.gateway.web.tls import Certificates
+from ssmd.log import get_logger
 from ssmd.model import Event
 from ssmd.settings import GatewaySettings, gateway_database
 from ssmd.supervisor import Check, ChildSpec, HealthBoard, Supervisor
+from ssmd.trees.first_start import wanted_clients
 from ssmd.trees.role_spec import RoleSpec
 from ssmd.trees.roles import OnListening, role_tree
 from ssmd.trees.world import BUS_BACKOFF, DISK_BACKOFF, World, stream_spec
@@ -88,7 +90,7 @@ class Gateway:
         ]
 
     def _readiness(self) -> Readiness:
-        return Readiness(self.board, self.world.store, lambda: self.entitlements.doorkeeper.is_up)
+        return Readiness(self.board, self.world.store, self.entitlements.trouble)
 
     def _hub_reader(self) -> HubReader:
         return HubReader(self.hub, self.world.dialer, self.stream.name, self.board)
@@ -136,6 +138,9 @@ async def gateway_role(spec: RoleSpec, world: World, on_listening: OnListening) 
         Place(gateway_database(spec.settings, spec.data_path), spec.environment.name), world.now
     )
     try:
+        taken = await entitlements.administration.take_over(wanted_clients(spec.environment))
+        if taken.steps:
+            get_logger().info("entitlements_taken_over", clients=[step.client_id for step in taken.steps])
         gateway = Gateway(spec, world, board, entitlements)
         on_listening("gateway", gateway.listening.url)
         with closing(gateway.listening):

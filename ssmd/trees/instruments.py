@@ -21,6 +21,7 @@ from ssmd.log import get_logger
 from ssmd.protocols import EXCHANGES, exchange
 from ssmd.protocols.text import shorten
 from ssmd.settings import Settings, cache_dir
+from ssmd.trees.addresses import named_rest_url, rest_url
 
 if TYPE_CHECKING:
     import httpx
@@ -64,7 +65,7 @@ def known_instruments(feed: str, settings: Settings | None = None) -> Instrument
     """
     if feed not in EXCHANGES:
         return None
-    lists = (_bundled(feed), _saved(feed, _rest_url(feed, settings or Settings())))
+    lists = (_bundled(feed), _saved(feed, named_rest_url(settings or Settings(), feed)))
     return max(filter(None, lists), key=lambda each: each.taken_at, default=None)
 
 
@@ -74,7 +75,7 @@ async def refresh_instruments(feed: str, settings: Settings) -> InstrumentList:
     Raises ExchangeDown for anything but a plausible list, and leaves the saved one as it was; ConfigError for an
     exchange that ssmd does not know and for an address that is none.
     """
-    venue, url = exchange(feed), _rest_url(feed, settings)
+    venue, url = exchange(feed), rest_url(settings, feed)
     answer = await _ask(venue.instruments_url(url))
     try:
         names = venue.instruments(answer.body)
@@ -92,7 +93,7 @@ async def clock_skew_s(feed: str, settings: Settings) -> tuple[float, float]:
     Raises ExchangeDown for anything but a time, ConfigError as `refresh_instruments` does.
     """
     venue = exchange(feed)
-    answer = await _ask(venue.clock_url(_rest_url(feed, settings)))
+    answer = await _ask(venue.clock_url(rest_url(settings, feed)))
     try:
         theirs_ns = venue.clock_ns(answer.body)
     except BadFrame as bad:
@@ -100,10 +101,6 @@ async def clock_skew_s(feed: str, settings: Settings) -> tuple[float, float]:
     # their clock stood still since its last step, on average for half of one
     ours_s = answer.round_trip_s / 2 - venue.clock_resolution_s / 2
     return (answer.sent_ns - theirs_ns) / NS_PER_S + ours_s, answer.round_trip_s / 2 + venue.clock_resolution_s
-
-
-def _rest_url(feed: str, settings: Settings) -> str:
-    return settings.exchange(feed).rest_url.rstrip("/") or exchange(feed).rest_url
 
 
 def _bundled(feed: str) -> InstrumentList | None:
@@ -151,7 +148,8 @@ async def _ask(url: str) -> _Answer:
 
     try:
         with trio.fail_after(ANSWER_WITHIN_S):
-            async with httpx.AsyncClient(timeout=None) as client:  # noqa: S113  # the scope above is the deadline
+            # no redirect: who answers is on the list of hosts, where it points need not be
+            async with httpx.AsyncClient(timeout=None, follow_redirects=False) as client:  # noqa: S113  # see the scope
                 return await _receive(client, url)
     except trio.TooSlowError as error:
         raise ExchangeDown("timeout", f"{url} gave no whole answer in {ANSWER_WITHIN_S:g} s") from error

@@ -51,6 +51,7 @@ from ssmd.supervisor import (
     Supervisor,
     Surroundings,
 )
+from ssmd.trees.addresses import feed_url
 from ssmd.trees.archiving import stocktaker
 from ssmd.trees.bootstrap import all_done, bucket_makers
 from ssmd.trees.candidate import candidate, candidate_process, watch_cursor
@@ -63,7 +64,6 @@ from ssmd.trees.world import (
     STORE_BACKOFF,
     World,
     feed_entry,
-    feed_url,
     gauge,
     observe,
     stream_spec,

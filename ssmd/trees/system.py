@@ -37,10 +37,11 @@ from ssmd.supervisor import (
     Supervisor,
     Surroundings,
 )
+from ssmd.trees.addresses import feed_url
 from ssmd.trees.role_process import role_argv, role_environment, write_role_spec
 from ssmd.trees.role_spec import RoleName, RoleSpec
 from ssmd.trees.storage import bucket_stores
-from ssmd.trees.world import BUS_BACKOFF, feed_entry, feed_url, observe, stream_spec
+from ssmd.trees.world import BUS_BACKOFF, feed_entry, observe, stream_spec
 
 GIVE_UP: Final = Intensity(restarts=10, within_s=60)
 """With the backoff below, a process that cannot live is given up within a minute."""

@@ -1,7 +1,6 @@
 """What a tree stands on: the world outside of it, the environment it works by, and what is seen of its children."""
 
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from ssmd import metrics
 from ssmd.actors.transport import Transport, WebSocketTransport
@@ -14,9 +13,10 @@ from ssmd.errors import ConfigError
 from ssmd.log import get_logger
 from ssmd.protocols import exchange
 from ssmd.protocols.decoder import VERSIONS
-from ssmd.settings import Settings, parse_size, without_passwords
+from ssmd.settings import Settings, parse_size
 from ssmd.store.base import Store
 from ssmd.supervisor import Backoff, ChildChanged, ChildState, Intensity, Mailbox
+from ssmd.trees.addresses import allowed_hosts
 from ssmd.trees.role_spec import RoleSpec
 from ssmd.trees.storage import open_store
 
@@ -26,7 +26,6 @@ GIVE_UP: Final = Intensity(restarts=5, within_s=60)
 BUS_BACKOFF: Final = Backoff(first_s=0.1, cap_s=2.0)
 """Short: catching up begins within two seconds of the bus coming back."""
 STORE_BACKOFF: Final = Backoff(first_s=0.5, cap_s=15.0)
-LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 DISK_BACKOFF: Final = Backoff(first_s=0.1, cap_s=1.0)
 
 
@@ -44,7 +43,8 @@ class World:
 
 def local_world(spec: RoleSpec) -> World:
     """Return the real world of a role: NATS at its URL, the store that its settings name. Raises ConfigError."""
-    return World(NatsDialer(spec.nats_url), open_store(spec.environment, spec.settings, spec.data_path))
+    transport = WebSocketTransport(allowed_hosts(spec.settings, spec.feed))
+    return World(NatsDialer(spec.nats_url), open_store(spec.environment, spec.settings, spec.data_path), transport)
 
 
 def observe(change: ChildChanged) -> None:
@@ -74,22 +74,6 @@ def feed_entry(environment: Environment, feed: str) -> FeedEntry:
     check_feed(feed, entry.config(), VERSIONS)
     exchange(feed)
     return entry
-
-
-def feed_url(settings: Settings, feed: str) -> str:
-    """Return where a feed comes from, by the settings or by what its exchange says. Raises ConfigError."""
-    return exchange_url(settings.exchange(feed).ws_url or exchange(feed).ws_url, feed)
-
-
-def exchange_url(url: str, feed: str) -> str:
-    """Return the address of an exchange: encrypted, or a simulator on this machine. Raises ConfigError for others."""
-    parts = urlsplit(url)
-    if parts.hostname and (parts.scheme == "wss" or (parts.scheme == "ws" and parts.hostname in LOOPBACK)):
-        return url
-    raise ConfigError(
-        f"{feed}.ws_url is {without_passwords(url)!r}; write wss://HOST/PATH, "
-        f"or ws://127.0.0.1:PORT for a simulator on this machine: what is not encrypted can be forged on its way"
-    )
 
 
 def _listed(environment: Environment) -> str:

@@ -45,7 +45,7 @@ def test_a_healthy_machine_is_zero_and_nothing_is_written(ask, project):
 def test_an_unknown_check_is_two_and_the_known_ones_are_named(ask, project):
     done = ask("doctor", "--only", "nets")
     assert (done.code, done.out) == (2, "")
-    assert "checks are settings, python, environment, disk, store, nats, exchange" in done.err
+    assert "checks are settings, python, environment, disk, store, nats, exchange, gateway" in done.err
 
 
 def test_wrong_settings_are_told_whatever_was_asked_for(doctor, monkeypatch):

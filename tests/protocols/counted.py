@@ -96,6 +96,7 @@ class Counted:
     name = "counted"
     ws_url = "wss://counted.test"
     rest_url = "https://counted.test"
+    hosts = frozenset({"counted.test"})
     clock_resolution_s = 1e-9
     limits = structs.replace(LIMITS, symbols_per_request=1)
     book_channel = "l2"

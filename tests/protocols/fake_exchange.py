@@ -33,6 +33,7 @@ class FakeExchange:
 
     name = "fake"
     rest_url = "https://fake.test"
+    hosts = frozenset({"fake.test"})
     clock_resolution_s = 1e-9
     limits = LIMITS
     book_depths = (10, 100)

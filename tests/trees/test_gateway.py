@@ -1,6 +1,7 @@
 """The whole gateway in this process, over a bus and a store in memory: what it is made of fits together."""
 
 import re
+import ssl
 import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,7 +30,8 @@ from ssmd.supervisor import HealthBoard
 from ssmd.supervisor.spec import longest_drain_s
 from ssmd.trees import RoleSpec, World
 from ssmd.trees.gateway import Gateway, Place, door_limits, gateway_role, open_entitlements
-from tests.gateway.web.test_server import HANDSHAKE
+from tests.gateway.volume import small_volume
+from tests.gateway.web.test_server import CERTIFICATES, HANDSHAKE
 from tests.integration.rig import environment
 
 NAMES = ("BTC/USD", "ETH/USD")
@@ -56,6 +58,11 @@ def outgoing(event: Event) -> Outgoing:
     return Outgoing(subject, marketdata.encode(event), message_id(event))
 
 
+def trusting() -> ssl.SSLContext:
+    """Return a context that trusts the authority of the certificates that tests have, as a client's own would."""
+    return ssl.create_default_context(cafile=CERTIFICATES / "authority.pem")
+
+
 class Running:
     """A gateway that runs, and clients for it."""
 
@@ -64,7 +71,7 @@ class Running:
         self.urls = urls
         self.broker = broker
         self.store = store
-        self.http = httpx.AsyncClient(base_url=urls["gateway"], timeout=5)
+        self.http = httpx.AsyncClient(base_url=urls["gateway"], timeout=5, verify=trusting())
         self.admin = {"Authorization": f"Bearer {(folder / 'gateway-admin.key').read_text().strip()}"}
 
     async def client(self, client_id: str, *symbols: str, requests_per_s: float = 1000) -> dict[str, str]:
@@ -84,14 +91,14 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, names: Sequence[str] = NAMES) -> AsyncIterator[Running]:
+async def running(folder: Path, names: Sequence[str] = NAMES, **gateway: object) -> AsyncIterator[Running]:
     broker, store, urls = MemoryBroker(), MemoryStore(), {}
     async with MemoryDialer(broker).connect() as bus:
         await bus.ensure_stream(STREAM)
         await bus.publish([outgoing(event) for event in events(20, names)])
     world = World(MemoryDialer(broker), store)
     async with (
-        gateway_role(spec_in(folder, names), world, urls.__setitem__) as tree,
+        gateway_role(spec_in(folder, names, **gateway), world, urls.__setitem__) as tree,
         trio.open_nursery() as nursery,
     ):
         await nursery.start(tree.run)
@@ -191,6 +198,28 @@ async def test_while_nats_and_the_store_are_away_it_says_so_and_serves_what_it_c
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
         assert answer.json()["missing"] in {"nats", "store"}
         assert (await found.http.get("/api/v1/admin/clients", headers=found.admin)).status_code == 200
+
+
+@pytest.mark.slow
+async def test_on_a_full_disk_it_is_not_ready_serves_whom_it_knows_and_mends_itself(tmp_path):
+    with small_volume(tmp_path / "volume") as volume:
+        async with running(volume.folder) as found:
+            key = await found.client("bot", "*")
+            volume.fill()
+            with trio.fail_after(10):
+                while (await found.http.get("/health/ready")).status_code != 503:
+                    await found.http.get("/api/v1/symbols", headers=key)  # so that there is something to write
+            assert (await found.http.get("/health/ready")).json()["checks"]["db"] == "down"
+            assert (await found.http.get("/api/v1/trades?symbol=BTCUSD&last=3", headers=key)).status_code == 200
+            wrong = {"Authorization": "Bearer ssmd_aaaaaaaa_x"}
+            assert (await found.http.get("/api/v1/symbols", headers=wrong)).status_code == 401
+            body = {"client_id": "other", "type": "display"}
+            refused = await found.http.post("/api/v1/admin/clients", json=body, headers=found.admin)
+            assert (refused.status_code, refused.json()["missing"]) == (503, "db")
+            assert int(refused.headers["retry-after"]) > 0
+            volume.free()
+            await found.until_ready()
+            assert (await found.http.post("/api/v1/admin/clients", json=body, headers=found.admin)).status_code == 201
 
 
 async def test_every_status_that_clients_are_told_of_is_provoked_once_and_is_a_problem(tmp_path):

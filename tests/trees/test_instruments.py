@@ -35,7 +35,8 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def at(rest_url: str) -> Settings:
-    return Settings(kraken=ExchangeSettings(rest_url=rest_url))
+    allowed = "nosuch.test, 192.0.2.1, .."
+    return Settings(kraken=ExchangeSettings(rest_url=rest_url, allowed_hosts=allowed))
 
 
 def pairs(*names: str) -> bytes:
@@ -211,6 +212,22 @@ async def test_anything_but_a_plausible_list_is_an_outage_and_the_saved_list_sta
     assert saved.read_bytes() == before
 
 
+async def test_s13_a_redirect_is_not_followed():
+    async with answering(http(pairs("BTC/USD"))) as elsewhere:
+        moved = http(b"", "302 Found", f"Location: {elsewhere.kraken.rest_url}/0/public/AssetPairs")
+        async with answering(moved) as settings:
+            for ask in (refresh_instruments, clock_skew_s):
+                with pytest.raises(ExchangeDown, match="answered 302"):
+                    await ask("kraken", settings)
+
+
+async def test_s13_a_host_that_nobody_allowed_is_not_asked():
+    trio.socket.set_custom_hostname_resolver(NoNames())
+    for ask in (refresh_instruments, clock_skew_s):
+        with pytest.raises(ConfigError, match=r"names the host elsewhere\.test; allowed are"):
+            await ask("kraken", at("https://elsewhere.test"))
+
+
 async def test_a_tenth_of_the_bundled_names_is_plausible():
     async with answering(http(pairs(*(f"A{i}/USD" for i in range(69))))) as settings:
         assert len((await refresh_instruments("kraken", settings)).names) == 69
@@ -246,16 +263,16 @@ async def test_an_exchange_that_is_not_there_is_an_outage(url):
     assert url in caught.value.detail
 
 
-@pytest.mark.parametrize("url", ["kraken", "ftp://x", "http://[::", "http://.."])
+@pytest.mark.parametrize("url", ["kraken", "ftp://x", "http://[::", "https://.."])
 async def test_an_address_that_is_none_is_a_mistake_of_the_settings(url):
-    with pytest.raises(ConfigError, match="see rest_url"):
+    with pytest.raises(ConfigError, match="rest_url"):
         await refresh_instruments("kraken", at(url))
 
 
 async def test_a_proxy_that_cannot_be_used_is_a_mistake_of_the_settings(monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     with pytest.raises(ConfigError, match="proxy"):
-        await refresh_instruments("kraken", at("http://192.0.2.1"))
+        await refresh_instruments("kraken", at("https://192.0.2.1"))
 
 
 async def test_an_exchange_that_ssmd_does_not_know_is_a_config_error():

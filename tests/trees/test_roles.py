@@ -6,37 +6,14 @@ from ssmd import metrics
 from ssmd.actors.report import encode_config
 from ssmd.actors.symbol_watcher import BUCKET
 from ssmd.bus.memory import MemoryDialer
-from ssmd.errors import ConfigError
 from ssmd.records import SymbolSpec
 from ssmd.settings import Settings
 from ssmd.store.memory import MemoryStore
 from ssmd.supervisor import HealthBoard, Mailbox, Overflow
 from ssmd.trees import RoleSpec, World
 from ssmd.trees.roles import Connector
-from ssmd.trees.world import exchange_url, gauge
+from ssmd.trees.world import gauge
 from tests.integration.rig import environment
-
-
-@pytest.mark.parametrize(
-    ("url", "is_good"),
-    [
-        ("wss://ws.kraken.com/v2", True),
-        ("ws://127.0.0.1:4000/v2", True),
-        ("ws://localhost:4000/v2", True),
-        ("ws://[::1]:4000/v2", True),
-        ("ws://ws.kraken.com/v2", False),
-        ("ws://127.0.0.1.example.com/v2", False),
-        ("https://ws.kraken.com/v2", False),
-        ("wss://", False),
-        ("", False),
-    ],
-)
-def test_s13_an_exchange_is_reached_encrypted_or_on_this_machine(url, is_good):
-    if is_good:
-        assert exchange_url(url, "kraken") == url
-    else:
-        with pytest.raises(ConfigError, match="write wss://"):
-            exchange_url(url, "kraken")
 
 
 async def test_every_mailbox_shows_how_full_it_is_and_what_it_dropped():

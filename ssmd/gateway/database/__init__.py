@@ -8,6 +8,6 @@ changes      what administrators did, chained by hashes
 snapshot     a copy at one moment, for backups
 """
 
-from ssmd.gateway.database.connection import Database, open_database
+from ssmd.gateway.database.connection import Database, fresh, open_database
 
-__all__ = ["Database", "open_database"]
+__all__ = ["Database", "fresh", "open_database"]

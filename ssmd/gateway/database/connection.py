@@ -1,9 +1,11 @@
 """One writer, readers beside it, in threads. Every error of SQLite becomes DatabaseDown; only bugs stay what they are."""
 
+import errno
 import os
 import sqlite3
+import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -20,6 +22,16 @@ Work = Callable[[Transaction], T]
 BUSY_MS: Final = 300
 """Another process may hold the file locked so long; a write behind one that waits is answered within a second, too."""
 READERS: Final = 2
+VOLUME_ERRORS: Final = frozenset(
+    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
+)
+TRIED_BYTES: Final = 128 * 1024
+"""SQLite lays out 32 kB beside the database before it writes anything."""
+FIXES: Final = {
+    errno.ENOSPC: ", free some space",
+    errno.EDQUOT: ", free some space or raise the quota",
+    errno.EROFS: ", mount it writable",
+}
 POLICY_TABLES: Final = ("client", "api_key", "entitlement", "revocation")
 
 PRAGMAS: Final = (
@@ -75,7 +87,7 @@ class Database:
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError):  # a bug of ours
             raise
         except sqlite3.Error as error:
-            raise DatabaseDown(f"{self.path.name}: {error}") from error
+            raise DatabaseDown(f"{self.path.name}: {error}{_cause(self.path, error)}") from error
         idle.append(opened)
         return result
 
@@ -99,6 +111,21 @@ class Database:
     def _close(self) -> None:
         while self._readers or self._writers:
             (self._readers or self._writers).pop().connection.close()
+
+
+def _cause(path: Path, error: sqlite3.Error) -> str:
+    """Return what the volume says of an error, tried out: SQLite has the same few words for all of it."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in VOLUME_ERRORS:  # absent where it is no error of SQLite's own
+        return ""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(bytes(TRIED_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as refused:
+        fix = FIXES.get(refused.errno or 0, "")
+        return f"; {path.parent} cannot be written: {refused.strerror}{fix}"
+    return "" if os.access(path, os.W_OK) else f"; this user may not write {path}"
 
 
 class _Open(NamedTuple):
@@ -136,16 +163,21 @@ def _in_transaction(connection: sqlite3.Connection, begin: str, work: Work[T]) -
 # opening -----------------------------------------------------------------------------------------------------
 
 
+def fresh(migrations: Sequence[Migration] = MIGRATIONS) -> bytes:
+    """Return a database's file with its tables and nothing in them."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        _in_transaction(connection, "BEGIN", lambda new: _make_tables(new, migrations, 0))
+        return connection.serialize()
+
+
 async def open_database(
-    path: Path, *, make: bool, blocking: Blocking = in_thread, migrations: Sequence[Migration] = MIGRATIONS
+    path: Path, *, blocking: Blocking = in_thread, migrations: Sequence[Migration] = MIGRATIONS
 ) -> Database:
     """Open the database, bring its tables up to date, and look through what decides who may read what.
 
-    make: it may be new. Raises DatabaseDown when it is damaged or locked, ConfigError when a newer ssmd made it.
+    Raises DatabaseDown when it is damaged or locked, ConfigError when a newer ssmd made it or when it is empty.
     """
     database = Database(path, blocking)
-    if make:
-        await blocking(_make_file, path)
     try:
         await database.write(lambda connection: _migrate(path, connection, migrations))
         await database.read(look_through)
@@ -155,15 +187,6 @@ async def open_database(
     return database
 
 
-def _make_file(path: Path) -> None:
-    """Make an empty file that only its owner may read, so that no journal beside it is wider."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise ConfigError(f"database {path} cannot be made: {error.strerror}") from error
-
-
 def _migrate(path: Path, connection: Transaction, migrations: Sequence[Migration]) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(migrations):
@@ -171,10 +194,16 @@ def _migrate(path: Path, connection: Transaction, migrations: Sequence[Migration
             f"database {path} has version {version}, this ssmd knows {len(migrations)}: run the ssmd that made it, "
             f"or put back the copy that it made ({path.name}.v{len(migrations)})"
         )
-    if version == len(migrations):
-        return
-    if version:
+    if version == 0:
+        raise ConfigError(
+            f"database {path} is empty: copy your last backup over it (without one it would have forgotten every revoke)"
+        )
+    if version < len(migrations):
         _copy(path, version)
+        _make_tables(connection, migrations, version)
+
+
+def _make_tables(connection: Transaction, migrations: Sequence[Migration], version: int) -> None:
     for migration in migrations[version:]:
         for statement in migration:
             connection.execute(statement)

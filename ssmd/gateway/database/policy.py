@@ -44,6 +44,15 @@ def _clients(connection: Transaction, grants: dict[str, list[Grant]]) -> Iterato
         yield Client(client_id, kind, name, limits, tuple(grants.get(client_id, ())), origin, created_ns)
 
 
+def is_untouched(connection: Transaction) -> bool:
+    """Tell whether nobody has ever changed anything here: no client, no revoke, no change on record."""
+    (found,) = connection.execute(
+        """SELECT EXISTS (SELECT 1 FROM client) OR EXISTS (SELECT 1 FROM revocation)
+            OR EXISTS (SELECT 1 FROM api_key) OR EXISTS (SELECT 1 FROM audit)"""
+    ).fetchone()
+    return not found
+
+
 def put_client(connection: Transaction, client: Client) -> None:
     """Store a client as it is given, new or known, with its grants. One that was away is back with its keys."""
     limits = client.limits

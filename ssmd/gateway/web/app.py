@@ -229,6 +229,7 @@ _DEPENDENCIES: Final = {BusDown: "nats", StoreDown: "store", DatabaseDown: "db"}
 
 def _of_outage(error: Outage) -> Problem:
     dependency = next((name for kind, name in _DEPENDENCIES.items() if isinstance(error, kind)), "something")
-    problem = Problem("unavailable", f"{dependency} cannot be reached now", "try again", missing=dependency)
+    hint = "try again; GET /health/ready names what is down, and the gateway's log why"
+    problem = Problem("unavailable", f"{dependency} cannot be used now", hint, missing=dependency)
     problem.retry_after_s = RETRY_OUTAGE_AFTER_S
     return problem

@@ -18,11 +18,12 @@ PROBED: Final = "normalized/"
 class Readiness:
     """Reports `db` and `store` to the board until drained; whoever listens to the bus reports `nats`."""
 
-    def __init__(self, board: HealthBoard, store: Store, is_database_up: Callable[[], bool]) -> None:
+    def __init__(self, board: HealthBoard, store: Store, database_trouble: Callable[[], str]) -> None:
+        """database_trouble: what is wrong with the database now, nothing when it is well."""
         self._store_check = board.check("store")
         self._database_check = board.check("db")
         self._store = store
-        self._is_database_up = is_database_up
+        self._database_trouble = database_trouble
         self._scope = trio.CancelScope()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -37,10 +38,10 @@ class Readiness:
 
     async def _watch_database(self) -> None:
         while True:
-            if self._is_database_up():
-                self._database_check.ok()
+            if trouble := self._database_trouble():
+                self._database_check.fail(trouble)
             else:
-                self._database_check.fail("does not answer")
+                self._database_check.ok()
             await trio.sleep(DATABASE_EVERY_S)
 
     async def _watch_store(self) -> None:

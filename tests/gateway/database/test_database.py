@@ -5,12 +5,18 @@ import pytest
 
 from ssmd.blocking import inline
 from ssmd.errors import ConfigError, DatabaseDown
-from ssmd.gateway.database import open_database, policy
+from ssmd.gateway.database import fresh, open_database, policy
 from ssmd.gateway.database.changes import Action, first_broken, record
 from ssmd.gateway.database.migrations import MIGRATIONS
 from ssmd.gateway.entitlements import Place, open_entitlements
+from ssmd.gateway.keys import write_whole
 from tests.gateway.opened import ME, Clock, opened, visitor
 from tests.test_layers import ROOT
+
+
+async def new_database(path):
+    write_whole(path, fresh())
+    return await open_database(path, blocking=inline)
 
 
 async def pragma(database, name: str) -> object:
@@ -18,7 +24,7 @@ async def pragma(database, name: str) -> object:
 
 
 async def test_s10_what_was_chosen_is_in_force(tmp_path):
-    database = await open_database(tmp_path / "db", make=True, blocking=inline)
+    database = await new_database(tmp_path / "db")
     wanted = {
         "journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "trusted_schema": 0, "cell_size_check": 1,
         "busy_timeout": 300, "user_version": len(MIGRATIONS),
@@ -57,32 +63,32 @@ async def test_a_newer_database_is_refused_and_an_older_one_is_copied_and_brough
     async with opened(tmp_path, clock) as service:
         await visitor(service, "bot")
     more = (*MIGRATIONS, ("ALTER TABLE client ADD COLUMN colour TEXT",))
-    database = await open_database(path, make=False, blocking=inline, migrations=more)
+    database = await open_database(path, blocking=inline, migrations=more)
     assert await pragma(database, "user_version") == len(more)
     assert (await database.read(policy.load)).client("bot") is not None
     await database.close()
     with pytest.raises(ConfigError, match=f"put back the copy that it made .gateway.db.v{len(MIGRATIONS)}"):
-        await open_database(path, make=False, blocking=inline)
+        await open_database(path, blocking=inline)
     copy = tmp_path / f"gateway.db.v{len(MIGRATIONS)}"
     assert copy.stat().st_mode & 0o777 == 0o600
-    old = await open_database(copy, make=False, blocking=inline)
+    old = await open_database(copy, blocking=inline)
     assert (await old.read(policy.load)).client("bot") is not None
     await old.close()
 
 
 async def test_a_migration_that_fails_changes_nothing(tmp_path):
     path = tmp_path / "gateway.db"
-    await (await open_database(path, make=True, blocking=inline)).close()
+    await (await new_database(path)).close()
     broken = (*MIGRATIONS, ("CREATE TABLE fine (a INTEGER) STRICT", "CREATE TABLE fine (a INTEGER) STRICT"))
     with pytest.raises(DatabaseDown, match="already exists"):
-        await open_database(path, make=False, blocking=inline, migrations=broken)
-    database = await open_database(path, make=False, blocking=inline)
+        await open_database(path, blocking=inline, migrations=broken)
+    database = await open_database(path, blocking=inline)
     assert await database.read(lambda c: c.execute("SELECT * FROM sqlite_schema WHERE name = 'fine'").fetchall()) == []
     await database.close()
 
 
 async def test_work_that_fails_leaves_nothing_half_done(tmp_path):
-    database = await open_database(tmp_path / "db", make=True, blocking=inline)
+    database = await new_database(tmp_path / "db")
 
     def work(connection):
         connection.execute("UPDATE policy_version SET version = 99")
