@@ -3,7 +3,7 @@
 One thread per connection, so that a dead or hanging one is replaced by connecting again, like any other outage.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final, Self, TypeVar
@@ -104,8 +104,11 @@ class NatsBus:
         check_token(stream, "stream")
         check_filter(subject)
         opened = await self._island.run(partial(streams.make_listener, self._link, stream, subject, start))
-        async with self._pull(lambda: Pull(self._link, stream, opened.name, _incoming)) as pull:
-            yield NatsConsumer(self._island, pull, opened)
+        try:
+            async with self._pull(lambda: Pull(self._link, stream, opened.name, _incoming)) as pull:
+                yield NatsConsumer(self._island, pull, opened)
+        finally:
+            await self._leave(partial(streams.drop_listener, self._link, stream, opened.name))
 
     async def acked_through(self, stream: str, durable: str) -> int:
         check_token(stream, "stream")
@@ -180,8 +183,11 @@ class NatsBus:
             await self._island.run(pull.open)
             yield pull
         finally:
-            with trio.move_on_after(LEAVE_WITHIN_S, shield=True), suppress(BusDown):  # then there is nothing to close
-                await self._island.run(pull.close)
+            await self._leave(pull.close)
+
+    async def _leave(self, work: Callable[[], Coroutine[object, object, None]]) -> None:
+        with trio.move_on_after(LEAVE_WITHIN_S, shield=True), suppress(BusDown):  # then there is nothing to close
+            await self._island.run(work)
 
 
 class NatsConsumer:
