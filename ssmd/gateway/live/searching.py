@@ -1,7 +1,7 @@
 """Looks for a message in the stream by its identity, with few and small readings however long the stream is.
 
 A connector publishes in the order of its journal. So of each connection slot, what lies in the stream lies there in the
-order of its identities, and halving finds a place among millions of messages with some twenty looks. Only the series
+order of its identities, and halving finds a place among millions of messages with a dozen looks. Only the series
 that are asked for decide: whatever else the stream holds changes nothing of what comes out.
 """
 
