@@ -104,10 +104,12 @@ class NatsBus:
         check_token(stream, "stream")
         check_filter(subject)
         opened = await self._island.run(partial(streams.make_listener, self._link, stream, subject, start))
-        async with self._pull(lambda: Pull(self._link, stream, opened.name, _incoming)) as pull:
-            yield NatsConsumer(
-                self._island, pull, opened, partial(streams.unacknowledged, self._link, stream, opened.name)
-            )
+        left = partial(streams.unacknowledged, self._link, stream, opened.name)
+        try:
+            async with self._pull(lambda: Pull(self._link, stream, opened.name, _incoming)) as pull:
+                yield NatsConsumer(self._island, pull, opened, left)
+        finally:
+            await self._leave(partial(streams.drop_listener, self._link, stream, opened.name))
 
     async def acked_through(self, stream: str, durable: str) -> int:
         check_token(stream, "stream")
@@ -182,8 +184,11 @@ class NatsBus:
             await self._island.run(pull.open)
             yield pull
         finally:
-            with trio.move_on_after(LEAVE_WITHIN_S, shield=True), suppress(BusDown):  # then there is nothing to close
-                await self._island.run(pull.close)
+            await self._leave(pull.close)
+
+    async def _leave(self, work: Callable[[], Coroutine[object, object, None]]) -> None:
+        with trio.move_on_after(LEAVE_WITHIN_S, shield=True), suppress(BusDown):  # then there is nothing to close
+            await self._island.run(work)
 
 
 class NatsConsumer:

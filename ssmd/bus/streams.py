@@ -1,5 +1,6 @@
 """Streams and their consumers, on the island. Off the hot path, so nats-py's own calls serve well."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -129,6 +130,13 @@ async def make_listener(link: Link, stream: str, subject: str, start: Start) -> 
     async with link.asking(f"listen to {stream}"):
         consumer = await link.js.add_consumer(stream, config)
     return Opened(consumer.name, consumer.num_pending or 0)
+
+
+async def drop_listener(link: Link, stream: str, name: str) -> None:
+    """Take it away at once: a search makes a dozen within a tenth of a second, and each costs the server memory."""
+    async with link.asking(f"leave {stream}"):
+        with suppress(nats.js.errors.NotFoundError):
+            await link.js.delete_consumer(stream, name)
 
 
 def _begin(start: Start) -> dict[str, Any]:

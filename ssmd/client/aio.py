@@ -12,13 +12,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ssmd.client import asking
-from ssmd.client.asking import RowOptions, Span, Symbols
-from ssmd.client.course import Wish
+from ssmd.client.asking import LiveOptions, ReplayOptions, RowOptions, Span, Symbols
+from ssmd.client.course import Course, Wish
 from ssmd.client.errors import Estimate, SsmdError
 from ssmd.client.http import Http
-from ssmd.client.live import Subscription
+from ssmd.client.live import Subscription, Way
 from ssmd.client.pacing import Patience
 from ssmd.client.place import DATA_DIR, find
+from ssmd.client.replaying import Period, Replay
 from ssmd.client.result import AsyncResult
 from ssmd.client.rows import Book, Coverage, EventType, Quote, Symbol, Trade, Window
 from ssmd.client.times import Time, time_text
@@ -132,14 +133,37 @@ class AsyncClient:
     # live ----------------------------------------------------------------------------------------------------
 
     def subscribe(
-        self, symbols: Symbols, types: Symbols = (), start: Time = "now", *, feed: str = "", slow: str = "skip"
+        self,
+        symbols: Symbols,
+        types: Symbols = (),
+        start: Time = "now",
+        **options: Unpack[LiveOptions],
     ) -> Subscription:
-        """Give messages as they come: `async for`. start: now, -5m, a time, or pos:N (behind that message).
+        """Give messages as they come: `async for`. start: now, -5m, a time, or pos:N or id:ID (behind that message).
 
-        slow: what happens when they are read too slowly: `skip` leaves quotes and books out and says so, `close` does
-        not: the connection ends and goes on where it was.
+        See LiveOptions for the rest.
         """
+        wish = Wish(asking.listed(symbols), asking.listed(types), start=time_text(start), **options)
+        return self._subscription(Course(wish))
+
+    def replay(
+        self,
+        symbols: Symbols,
+        start: Time,
+        end: Time = "now",
+        speed: float | str = "1x",
+        **options: Unpack[ReplayOptions],
+    ) -> Subscription:
+        """Give the messages of a period as they came, at that pace or faster: `async for`, and it ends by itself.
+
+        speed: how many times as fast, `10x` or 10; `max` is as fast as they are read. They have no `pos`.
+        """
+        pace = speed if isinstance(speed, str) else f"{speed:g}x"
+        types = asking.listed(options.get("types", ()))
+        period = Period(asking.listed(symbols), time_text(start), time_text(end), types, options.get("feed", ""), pace)
+        return self._subscription(Replay(period))
+
+    def _subscription(self, way: Way) -> Subscription:
         if self._group is None:
             raise SsmdError("this client is not open", "async with AsyncClient() as client: …")
-        wanted = tuple(asking.names(symbols).split(",")), tuple(filter(None, asking.names(types).split(",")))
-        return Subscription(self.http, Wish(*wanted, feed, time_text(start), slow), self._group)
+        return Subscription(self.http, way, self._group)

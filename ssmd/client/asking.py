@@ -5,7 +5,7 @@ from typing import Generic, TypedDict, TypeVar
 
 from msgspec import Struct
 
-from ssmd.client.rows import Book, Coverage, EventType, Symbol, Window
+from ssmd.client.rows import Book, Coverage, EventType, Symbol, Window, part_of
 from ssmd.client.times import Time, time_text
 
 R = TypeVar("R", bound=Struct)
@@ -18,7 +18,7 @@ class RowOptions(TypedDict, total=False):
     """last: the newest so many, instead of a range. limit: not more rows than that. depth: levels of a book.
 
     feed: else all that this key may read. version: of the normalizer; else what is served. clock: `receive` or
-    `exchange`, which time the range is about.
+    `exchange`, which time the range is about. fields: columns by name; a row has these only, and so has a table.
     """
 
     last: int
@@ -27,6 +27,26 @@ class RowOptions(TypedDict, total=False):
     version: str
     clock: str
     depth: int
+    fields: Symbols
+
+
+class LiveOptions(TypedDict, total=False):
+    """feed: else all that this key may read. snapshot: begin with the last quote and book of each symbol, where start is now.
+
+    slow: what happens when messages are read too slowly. `skip` leaves quotes and books out and says so. `close` does
+    not: the connection ends and goes on where it was.
+    """
+
+    feed: str
+    slow: str
+    snapshot: bool
+
+
+class ReplayOptions(TypedDict, total=False):
+    """types, feed: else all that this key may read."""
+
+    types: Symbols
+    feed: str
 
 
 class Question(Struct, Generic[R], frozen=True):
@@ -51,11 +71,19 @@ class Span(Struct, frozen=True):
 
 def events(kind: type[R], symbol: Symbols, span: Span, options: RowOptions) -> Question[R]:
     path = f"/api/v1/{kind.__name__.lower()}s"
-    return Question(path, {"symbol": names(symbol), **_span(span), **options}, kind)  # type: ignore[dict-item]
+    return _rows(kind, path, {"symbol": names(symbol), **_span(span)}, options)
 
 
 def book(symbol: Symbols, at: Time, options: RowOptions) -> Question[Book]:
-    return Question("/api/v1/books", {"symbol": names(symbol), "at": time_text(at), **options}, Book)  # type: ignore[dict-item]
+    return _rows(Book, "/api/v1/books", {"symbol": names(symbol), "at": time_text(at)}, options)
+
+
+def _rows(kind: type[R], path: str, query: dict[str, str | int], options: RowOptions) -> Question[R]:
+    fields = listed(options.get("fields", ()))
+    asked = query | {name: value for name, value in options.items() if isinstance(value, (str, int))}
+    if not fields:
+        return Question(path, asked, kind)
+    return Question(path, asked | {"fields": ",".join(fields)}, part_of(kind, fields))
 
 
 def symbols(q: str, feed: str) -> Question[Symbol]:
@@ -78,6 +106,10 @@ def estimate(kind: EventType, symbol: Symbols, span: Span, feed: str) -> dict[st
 
 def names(symbol: Symbols) -> str:
     return symbol if isinstance(symbol, str) else ",".join(symbol)
+
+
+def listed(symbol: Symbols) -> tuple[str, ...]:
+    return tuple(name for name in (part.strip() for part in names(symbol).split(",")) if name)
 
 
 def _span(span: Span) -> dict[str, str | int]:

@@ -19,24 +19,31 @@ from ssmd.client.messages import (
     Message,
     Refused,
     RefusedSymbol,
+    ReplayEnded,
+    ReplayStarted,
     Revoked,
     Subscribed,
     Told,
     Welcome,
 )
+from ssmd.client.rows import Book, Quote
 
 PATIENT_WITH_REFUSALS: Final = 5
 """A gateway that has just started may not know yet what it knew before: so often a symbol is asked for again."""
 
 
 class Wish(Struct, frozen=True):
-    """What is subscribed. types: none means all that the key allows. start: now, pos:N, a time or -5m."""
+    """What is subscribed. types: none means all that the key allows. start: now, pos:N, id:ID, a time or -5m.
+
+    snapshot: begin with the last quote and book of each symbol; only where start is now.
+    """
 
     symbols: tuple[str, ...]
     types: tuple[str, ...] = ()
     feed: str = ""
     start: str = "now"
     slow: str = "skip"
+    snapshot: bool = False
 
 
 class Again(Exception):
@@ -49,6 +56,10 @@ class Again(Exception):
         super().__init__(why)
         self.retry_after_s = retry_after_s
         self.error = error
+
+
+class Over(Exception):
+    """All that was asked for has come."""
 
 
 class Course:
@@ -73,13 +84,24 @@ class Course:
         wish, start = self._wish, self._start()
         self.is_subscribed = False
         self._began_now = start == "now"
-        given = {"types": ",".join(wish.types), "feed": wish.feed, "slow": wish.slow, "from": start}
+        snapshot = "true" if wish.snapshot and self._began_now else ""
+        given = {
+            "types": ",".join(wish.types),
+            "feed": wish.feed,
+            "slow": wish.slow,
+            "from": start,
+            "snapshot": snapshot,
+        }
         return {"symbols": ",".join(wish.symbols)} | {name: value for name, value in given.items() if value}
 
     def _start(self) -> str:
         if self._pos is None:
             return self._wish.start
         return f"pos:{self._pos}@{self._stream}" if self._stream else f"pos:{self._pos}"
+
+    def command(self) -> str:
+        """Return what to send first: nothing, the parameters say all."""
+        return ""
 
     def lose(self, why: str) -> Iterator[Message]:
         """Give what is to be said when a connection ends."""
@@ -101,8 +123,10 @@ class Course:
             case Heartbeat():
                 if heard.pos is not None:
                     self._pos = heard.pos
-            case Gap() | Lag() | Revoked():
-                yield heard
+            case Gap() | Lag() | Revoked() | Quote(snapshot=True) | Book(snapshot=True):
+                yield heard  # a snapshot is older than the place where the subscription began
+            case ReplayStarted() | ReplayEnded():
+                pass  # nobody has asked for it
             case _:
                 yield heard
                 self._pos, self._received_at = heard.pos, heard.received_at
@@ -120,7 +144,7 @@ class Course:
             self._refusals += 1
             raise Again(f"{lost[0].symbol} is refused that was not before")
         if not accepted:
-            raise _refusal(answer.refused)
+            raise refusal(answer.refused)
         if self._is_lost:
             self._is_lost = False
             yield Connection("resumed")
@@ -144,7 +168,8 @@ class Course:
             raise told_error(told)
 
 
-def _refusal(refused: tuple[RefusedSymbol, ...]) -> SsmdError:
+def refusal(refused: tuple[RefusedSymbol, ...]) -> SsmdError:
+    """Return the error that it is when nothing is left."""
     names = ", ".join(one.symbol for one in refused)
     suggestions = tuple(dict.fromkeys(name for one in refused for name in one.suggestions))
     problem = Problem("unknown_symbol", f"no such symbol: {names}", "GET /api/v1/symbols lists what this key may read")

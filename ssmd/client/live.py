@@ -1,19 +1,19 @@
 """A subscription: a task that keeps a connection, and an iterator that reads what it brings."""
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
 import anyio.lowlevel  # noqa: TID251  # asyncio or Trio, as the caller has it
 import httpx
 from anyio.abc import TaskGroup  # noqa: TID251  # asyncio or Trio, as the caller has it
 from anyio.streams.memory import MemoryObjectSendStream  # noqa: TID251  # asyncio or Trio, as the caller has it
 
-from ssmd.client.course import Again, Course, Wish
+from ssmd.client.course import Again, Over
 from ssmd.client.errors import AuthError, Problem, RateLimited, SsmdError, Unavailable, answer_error
 from ssmd.client.http import Http
-from ssmd.client.messages import Message, parse
+from ssmd.client.messages import Heard, Message, parse
 from ssmd.client.rows import Event
 from ssmd.client.tables import need
 
@@ -36,17 +36,29 @@ TOO_MANY: Final = 4429
 OVERLOADED: Final = 1013
 
 
+class Way(Protocol):
+    """What is asked for over any number of connections, and what the reader gets: what is live, or a replay."""
+
+    has_begun: bool
+
+    def query(self) -> dict[str, str]: ...
+    def command(self) -> str: ...
+    def lose(self, why: str) -> Iterator[Message]: ...
+    def take(self, heard: Heard) -> Iterator[Message]: ...
+
+
 class Subscription:
     """Messages as they come. It reconnects by itself and goes on where it was; what it cannot mend it says as a message.
 
     Iterate over it once. Ends with SsmdError when no other connection would help: the key is gone, or no symbol is left.
+    One that is live has no other end; a replay ends where its period does.
     """
 
-    def __init__(self, http: Http, wish: Wish, group: TaskGroup) -> None:
+    def __init__(self, http: Http, course: Way, group: TaskGroup) -> None:
         # named here, not in the task: whoever asks must learn of it
         need("httpx_ws", "subscribe")
         send, self._receive = anyio.create_memory_object_stream[Message](BUFFER_MESSAGES)
-        self._keeper = Keeper(http, Course(wish), send)
+        self._keeper = Keeper(http, course, send)
         # who stops reading without a word closes it too; the task ends with the next message
         self._forget = weakref.finalize(self, self._receive.close)
         group.start_soon(self._keeper.run)
@@ -90,7 +102,7 @@ class Subscription:
 class Keeper:
     """Connects, again and again, and hands on what comes."""
 
-    def __init__(self, http: Http, course: Course, out: MemoryObjectSendStream[Message]) -> None:
+    def __init__(self, http: Http, course: Way, out: MemoryObjectSendStream[Message]) -> None:
         self.error: SsmdError | None = None
         self.scope = anyio.CancelScope()
         self._http = http
@@ -105,8 +117,8 @@ class Keeper:
                     await self._pause(await self._connection())
             except SsmdError as error:
                 self.error = error
-            except anyio.BrokenResourceError:
-                pass  # nobody reads any more
+            except (Over, anyio.BrokenResourceError):
+                pass  # nobody reads any more, or there is nothing more to read
 
     async def _pause(self, ended: Again) -> None:
         """Wait for the time until the next connection. Raises Unavailable when there has been none for too long."""
@@ -121,7 +133,7 @@ class Keeper:
     async def _connection(self) -> Again:
         """Have one connection from its beginning to its end, and return why it ended.
 
-        Raises SsmdError when no other one would help, BrokenResourceError when nobody reads.
+        Raises SsmdError when no other one would help, Over at the end, BrokenResourceError when nobody reads.
         """
         import httpx_ws  # noqa: PLC0415  # an extra
         from wsproto.utilities import ProtocolError  # noqa: PLC0415  # comes with it
@@ -153,14 +165,18 @@ class Keeper:
         """Return what ends the connection: inside of it, whatever is raised comes out as a group."""
         try:
             return await self._listen(connection)
-        except (Again, SsmdError, anyio.BrokenResourceError) as end:
+        except (Again, Over, SsmdError, anyio.BrokenResourceError) as end:
             return end
 
     async def _listen(self, connection: "httpx_ws.AsyncWebSocketSession") -> Exception:
         import httpx_ws  # noqa: PLC0415  # an extra
 
+        command = self._course.command()
         while True:
             try:
+                if command:
+                    await connection.send_text(command)
+                    command = ""
                 text = await connection.receive_text(SILENT_S)
             except httpx_ws.WebSocketDisconnect as closed:
                 return closed_as(closed.code, closed.reason or "")

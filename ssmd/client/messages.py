@@ -86,11 +86,26 @@ class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat"):
     pos: int | None
 
 
+class ReplayStarted(Struct, frozen=True, tag_field="type", tag="replay_started"):
+    """start, end: as times, whatever they were asked for as."""
+
+    start: str
+    end: str
+
+
+class ReplayEnded(Struct, frozen=True, tag_field="type", tag="replay_ended"):
+    """complete: everything of the period was sent."""
+
+    complete: bool
+
+
 class Told(Problem, frozen=True, tag_field="type", tag="error"):
     """A problem as a message."""
 
 
-Heard = Trade | Quote | Book | Gap | Lag | Revoked | Welcome | Subscribed | Heartbeat | Told
+Heard = (
+    Trade | Quote | Book | Gap | Lag | Revoked | Welcome | Subscribed | Heartbeat | Told | ReplayStarted | ReplayEnded
+)
 
 
 class _Typed(Struct, frozen=True):
@@ -100,7 +115,20 @@ class _Typed(Struct, frozen=True):
 _DECODER: Final = msgspec.json.Decoder(Heard)
 _KNOWN: Final = frozenset(
     str(kind.__struct_config__.tag)
-    for kind in (Trade, Quote, Book, Gap, Lag, Revoked, Welcome, Subscribed, Heartbeat, Told)
+    for kind in (
+        Trade,
+        Quote,
+        Book,
+        Gap,
+        Lag,
+        Revoked,
+        Welcome,
+        Subscribed,
+        Heartbeat,
+        Told,
+        ReplayStarted,
+        ReplayEnded,
+    )
 )
 
 

@@ -1,12 +1,15 @@
 """What answers consist of: the same names as in the JSON of the gateway."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, NamedTuple
+from functools import cache
+from typing import Final, Literal, NamedTuple, TypeVar, get_type_hints
 
-from msgspec import Struct, field
+from msgspec import Struct, defstruct, field
 from msgspec.structs import replace
 
 from ssmd.client.times import ns_of
+
+R = TypeVar("R", bound=Struct)
 
 EventType = Literal["trade", "quote", "book"]
 Status = Literal["verified", "unverifiable", "suspect", "missing"]
@@ -33,6 +36,10 @@ class _Received:
         return ns_of(self.received_at)
 
 
+class _Part(Struct, _Received, frozen=True):
+    """Some fields of an event."""
+
+
 class Trade(Struct, _Received, frozen=True, tag_field="type", tag="trade", omit_defaults=True, repr_omit_defaults=True):
     """side: of the taker. id: names this message everywhere. pos: its place in the live stream; history has none."""
 
@@ -49,6 +56,8 @@ class Trade(Struct, _Received, frozen=True, tag_field="type", tag="trade", omit_
 
 
 class Quote(Struct, _Received, frozen=True, tag_field="type", tag="quote", omit_defaults=True, repr_omit_defaults=True):
+    """snapshot: the last one there was when the subscription began, not a new one."""
+
     exchange: str
     symbol: str
     bid_price: float
@@ -59,10 +68,11 @@ class Quote(Struct, _Received, frozen=True, tag_field="type", tag="quote", omit_
     received_at: str
     id: str
     pos: int | None = None
+    snapshot: bool = False
 
 
 class Book(Struct, _Received, frozen=True, tag_field="type", tag="book", omit_defaults=True, repr_omit_defaults=True):
-    """A whole book to the depth that is captured, best levels first."""
+    """A whole book to the depth that is captured, best levels first. snapshot: as of a quote."""
 
     exchange: str
     symbol: str
@@ -72,9 +82,23 @@ class Book(Struct, _Received, frozen=True, tag_field="type", tag="book", omit_de
     received_at: str
     id: str
     pos: int | None = None
+    snapshot: bool = False
 
 
 Event = Trade | Quote | Book
+
+
+@cache
+def part_of(kind: type[R], fields: tuple[str, ...]) -> type[R]:
+    """Return what a row is that has these fields only, in the order of the whole row. Unknown ones are left out."""
+    known = {"type": str, **get_type_hints(kind)}
+    found = [(name, known[name]) for name in ("type", *kind.__struct_fields__) if name in fields]
+    part: type[R] = defstruct(kind.__name__, found, bases=(_Part,), frozen=True, module=kind.__module__)  # type: ignore[assignment]  # as far as it goes
+    return part
+
+
+def is_event(kind: type[Struct]) -> bool:
+    return issubclass(kind, _Received)
 
 
 class Window(Struct, frozen=True):

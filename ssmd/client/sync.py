@@ -15,7 +15,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal  # noqa: TID
 from msgspec import Struct
 
 from ssmd.client.aio import AsyncClient
-from ssmd.client.asking import RowOptions, Symbols
+from ssmd.client.asking import LiveOptions, ReplayOptions, RowOptions, Symbols
 from ssmd.client.errors import Estimate, SsmdError
 from ssmd.client.live import Subscription
 from ssmd.client.messages import Message
@@ -250,12 +250,30 @@ class Client:
     # live ----------------------------------------------------------------------------------------------------
 
     def subscribe(
-        self, symbols: Symbols, types: Symbols = (), start: Time = "now", *, feed: str = "", slow: str = "skip"
+        self,
+        symbols: Symbols,
+        types: Symbols = (),
+        start: Time = "now",
+        **options: Unpack[LiveOptions],
     ) -> Live:
-        """Give messages as they come: `for message in …`. start: now, -5m, a time, or pos:N (behind that message).
+        """Give messages as they come: `for message in …`. start: now, -5m, a time, or pos:N or id:ID (behind that message).
 
-        slow: what happens when they are read too slowly: `skip` leaves quotes and books out and says so, `close` does
-        not: the connection ends and goes on where it was.
+        See LiveOptions for the rest.
         """
-        opened = partial(self._client.subscribe, symbols, types, start, feed=feed, slow=slow)
+        opened = partial(self._client.subscribe, symbols, types, start, **options)
+        return Live(self._loop, self._loop.portal.call(opened))
+
+    def replay(
+        self,
+        symbols: Symbols,
+        start: Time,
+        end: Time = "now",
+        speed: float | str = "1x",
+        **options: Unpack[ReplayOptions],
+    ) -> Live:
+        """Give the messages of a period as they came, at that pace or faster: `for message in …`, and it ends by itself.
+
+        speed: how many times as fast, `10x` or 10; `max` is as fast as they are read. They have no `pos`.
+        """
+        opened = partial(self._client.replay, symbols, start, end, speed, **options)
         return Live(self._loop, self._loop.portal.call(opened))

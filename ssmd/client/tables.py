@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from ssmd.client.ends import End
 from ssmd.client.errors import MissingExtra
-from ssmd.client.rows import Level, Quality
+from ssmd.client.rows import Level, Quality, is_event
 from ssmd.client.times import ns_of, text_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ EXTRAS: Final = {
     "httpx_ws": "client",
 }
 QUALITY: Final = b"ssmd.quality"
-NOT_IN_TABLES: Final = ("pos",)
+NOT_IN_TABLES: Final = ("pos", "snapshot")
+"""What only live messages have."""
 TIMES: Final = ("timestamp", "received_at", "start", "end", "first", "last")
 LEVELS: Final = ("bids", "asks")
 NUMBERS: Final = ("price", "size", "bid_price", "bid_size", "ask_price", "ask_size")
@@ -75,7 +76,7 @@ def table_of(rows: Sequence[R], kind: type[R], quality: Quality | None, what: st
     columns = {"type": arrow.array([tag] * len(rows), arrow.string())} if tag is not None else {}
     for name in _names(kind):
         columns[name] = _column(arrow, name, [getattr(row, name) for row in rows])
-    fields = [arrow.field(name, column.type, nullable=tag is None) for name, column in columns.items()]
+    fields = [arrow.field(name, column.type, nullable=not is_event(kind)) for name, column in columns.items()]
     metadata = None if quality is None else {QUALITY: msgspec.json.encode(quality)}
     return arrow.table(list(columns.values()), schema=arrow.schema(fields, metadata=metadata))
 

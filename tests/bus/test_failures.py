@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from ssmd.bus import island, outbox
-from ssmd.bus.base import Outgoing
+from ssmd.bus.base import Outgoing, Start
 from ssmd.bus.island import open_island
 from ssmd.bus.nats import NatsBus, NatsDialer
 from ssmd.bus.server import wait_ready
@@ -172,6 +172,20 @@ async def test_a_second_reader_of_a_durable_takes_it_over_and_the_first_notices(
                 await read(second, 5)
                 with pytest.raises(BusDown, match="one reader"):
                     await first.fetch(10, 2)
+
+
+async def test_a_listener_leaves_nothing_on_the_server_also_when_it_is_cancelled(nats_server: RunningServer):
+    rig = nats_rig(nats_server.url)
+    async with rig.dialer.connect() as bus:
+        await bus.ensure_stream(rig.spec)
+        await bus.publish(rig.batch(0, 5))
+        for within_s in (5.0, 0.0):
+            with trio.move_on_after(5) as scope:
+                async with bus.listen(rig.stream, f"{rig.stream}.>", Start(after_seq=0)) as listener:
+                    assert len(await as_admin(nats_server.url, lambda js: js.consumers_info(rig.stream))) == 1
+                    scope.deadline = trio.current_time() + within_s
+                    await read(listener, 5)
+            assert await as_admin(nats_server.url, lambda js: js.consumers_info(rig.stream)) == []
 
 
 async def test_a_stream_that_takes_no_groups_is_published_to_one_by_one(nats_server: RunningServer):

@@ -61,3 +61,14 @@ MODES = {
     "asyncio": lambda claim, **words: asyncio.run(awaited(claim, **words)),
     "notebook": lambda claim, **words: asyncio.run(in_a_cell(claim, **words)),
 }
+
+
+async def first(subscription):
+    async for message in subscription:
+        await subscription.aclose()
+        return message
+    raise AssertionError("nothing came")
+
+
+def numbers(rows) -> list[int]:
+    return [int(row.id.split("/")[2]) for row in rows]

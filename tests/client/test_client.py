@@ -10,23 +10,18 @@ import pytest
 from ssmd.client import (
     AuthError,
     Client,
-    Connection,
     InvalidParameter,
     NotFound,
     Patience,
     RangeTooLarge,
-    Refused,
     SsmdError,
     Trade,
     Unavailable,
 )
-from tests.client.served import MANY, quote, trade
+from tests.client.modes import first
+from tests.client.served import MANY, trade
 
 seqs = itertools.count(1_000)
-
-
-def numbers(rows) -> list[int]:
-    return [int(row.id.split("/")[2]) for row in rows]
 
 
 # history -----------------------------------------------------------------------------------------------------
@@ -73,6 +68,32 @@ def test_one_result_is_one_answer_whatever_is_read_from_it(use, gateway):
         gateway.publish(trade(next(seqs)))
         assert [row.id for row in (await result).rows] == table["id"].to_pylist()
         assert [row.id for row in (await client.trades("BTCUSD", last=1)).rows] != table["id"].to_pylist()
+
+    use(claim)
+
+
+def test_with_fields_a_row_and_a_table_have_these_and_no_others(use, tmp_path):
+    async def claim(client):
+        whole = (await client.trades("ETHUSD", "-1h")).rows
+        asked = {"fields": ["price", "id", "received_at"]}
+        rows = (await client.trades("ETHUSD", "-1h", **asked)).rows
+        assert [(row.id, row.price, row.received_ns) for row in rows] == [
+            (row.id, row.price, row.received_ns) for row in whole
+        ]
+        assert not hasattr(rows[0], "size")
+        paged = await client.trades("ETHUSD", "-1h", limit=5, **asked)
+        assert paged.rows == rows[:5]
+        table = await client.trades("ETHUSD", "-1h", **asked).to_arrow()
+        assert table.column_names == ["price", "received_at", "id"]
+        again = await client.trades("ETHUSD", "-1h", **asked)
+        assert again.to_arrow().equals(table)
+        assert again.to_arrow().schema.equals(table.schema)
+        path = await client.trades("ETHUSD", "-1h", **asked).to_parquet(tmp_path / "x.parquet")
+        assert pq.read_table(path).equals(table)
+        typed = (await client.quotes("BTCUSD", "-1h", fields="type,symbol")).to_arrow()
+        assert typed.column_names == ["type", "symbol"]
+        with pytest.raises(InvalidParameter, match="fields"):
+            await client.trades("ETHUSD", "-1h", fields="price,colour")
 
     use(claim)
 
@@ -149,78 +170,6 @@ def test_a_result_outlives_its_client(gateway):
     assert closed.to_arrow().num_rows == 2
     with pytest.raises(SsmdError, match="closed"):
         len(unread)
-
-
-# live --------------------------------------------------------------------------------------------------------
-
-
-async def first(subscription):
-    async for message in subscription:
-        await subscription.aclose()
-        return message
-    raise AssertionError("nothing came")
-
-
-async def heard(client, gateway, *, until: int, start: str, after=None, **words):
-    """Give messages until this trade has come; after: (number, what to do when that trade has come)."""
-    messages = []
-    subscription = client.subscribe("BTCUSD", types=["trade"], start=start, **words)
-    async for message in subscription:
-        messages.append(message)
-        if isinstance(message, Trade):
-            seq = numbers([message])[0]
-            if after is not None and seq == after[0]:
-                after[1]()
-            if seq == until:
-                break
-    await subscription.aclose()
-    return messages
-
-
-def test_a_subscription_begins_where_it_is_told_and_goes_on_live(use, gateway):
-    old, new = next(seqs), next(seqs)
-    pos = gateway.publish(quote(next(seqs)))
-    gateway.publish(trade(old))
-
-    async def claim(client):
-        after = (old, lambda: gateway.publish(quote(next(seqs)), trade(new)))
-        messages = await heard(client, gateway, until=new, start=f"pos:{pos}", after=after)
-        trades = [message for message in messages if isinstance(message, Trade)]
-        assert numbers(trades) == [old, new]
-        assert trades[0].pos == pos + 1
-
-    use(claim)
-
-
-def test_over_cut_connections_each_message_comes_once_and_the_reader_is_told(use, gateway):
-    wanted = [next(seqs) for _ in range(12)]
-    pos = gateway.publish(*(trade(seq) for seq in wanted[:3]))
-
-    def cut() -> None:
-        gateway.cut()
-        gateway.publish(*(trade(seq) for seq in wanted[3:]))
-
-    async def claim(client):
-        messages = await heard(client, gateway, until=wanted[-1], start=f"pos:{pos - 3}", after=(wanted[1], cut))
-        assert numbers(one for one in messages if isinstance(one, Trade)) == wanted
-        assert [one.state for one in messages if isinstance(one, Connection)] == ["lost", "resumed"]
-
-    use(claim)
-
-
-def test_one_refused_symbol_leaves_the_others_and_none_left_is_an_error(use, gateway):
-    async def claim(client):
-        gateway.publish(trade(next(seqs)))
-        message = await first(client.subscribe("BTCUSDD,BTCUSD", start="-1h"))
-        assert message == Refused("BTCUSDD", "unknown_symbol", ("BTCUSD", "ETHUSD"))
-        with pytest.raises(NotFound, match="no such symbol: NOPE, BTCUSDD; did you mean BTCUSD"):
-            await first(client.subscribe(["NOPE", "BTCUSDD"]))
-        with pytest.raises(InvalidParameter, match="types"):
-            await first(client.subscribe("BTCUSD", types="candle"))
-        with pytest.raises(SsmdError, match="the stream was made anew"):
-            await first(client.subscribe("BTCUSD", start="pos:999999999"))
-
-    use(claim)
 
 
 # cut answers -------------------------------------------------------------------------------------------------

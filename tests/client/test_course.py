@@ -51,6 +51,20 @@ def test_the_first_connection_asks_for_what_is_wished():
     }  # fmt: skip
 
 
+def test_a_snapshot_is_asked_for_where_it_begins_now_and_says_nothing_of_how_far_it_has_come():
+    found = Course(Wish(("BTCUSD",), snapshot=True))
+    assert found.query()["snapshot"] == "true"
+    old = (
+        '{"type":"quote","exchange":"kraken","symbol":"BTCUSD","bid_price":1,"bid_size":2,"ask_price":3,"ask_size":4,'
+        '"timestamp":"2025-12-06T14:00:00.0Z","received_at":"2025-12-06T14:00:00.0Z","id":"kraken/k/7/0","pos":7'
+    )
+    (message,) = take(found, welcome(90), subscribed(), f'{old},"snapshot":true}}')
+    assert message.snapshot
+    assert found.query() == {"symbols": "BTCUSD", "slow": "skip", "from": "pos:90@abc"}
+    take(found, welcome(90), subscribed(), f"{old}}}")
+    assert found.query()["from"] == "pos:7@abc"
+
+
 def test_the_next_one_begins_behind_the_last_message_that_was_handed_on():
     found = course("-5m")
     assert len(take(found, welcome(90), subscribed(), trade(7), trade(9))) == 2

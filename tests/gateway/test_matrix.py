@@ -212,8 +212,11 @@ async def test_a_websocket_gives_exactly_what_the_grants_cover_live_resumed_and_
     async with gateway(tmp_path) as found:
         for number, cell in enumerate(SOME):
             key, covered = await found.client(cell), cell.covered()
+            seen = made(min(covered, default=ALL[0], key=ALL.index), found.clock(), f"seen-{number}")
+            await found.publish([seen])
+            before = found.broker.streams[STREAM.name].last_seq
             async with found.live(key) as client:
-                before = (await client.next_of("welcome"))["pos"]
+                await client.next_of("welcome")
                 await found.publish([made(series, found.clock(), f"missed-{number}") for series in ALL])
                 assert await _told(client, op="subscribe", **{"from": f"pos:{before}"}) == covered
                 resumed = [await _event(client) for _ in covered]
@@ -227,6 +230,8 @@ async def test_a_websocket_gives_exactly_what_the_grants_cover_live_resumed_and_
                 await client.say(op="replay", id="r", symbols=[*SYMBOLS], start="-20m", end="-5m", speed="max")
                 replayed = await _until(client, "replay_ended")
                 assert sorted(replayed) == sorted(covered), cell
+                assert await _told(client, op="subscribe", **{"from": f"id:{message_id(seen)}"}) == covered
+                assert sorted([await _event(client) for _ in 2 * [*covered]]) == sorted(2 * [*covered]), cell
 
 
 async def _told(client: Client, **command: object) -> set[Series]:
@@ -269,10 +274,16 @@ async def test_what_is_not_covered_is_answered_as_if_it_did_not_exist(tmp_path, 
     for folder, there in (("whole", ALL), ("twin", covered)):
         (tmp_path / folder).mkdir()
         async with gateway(tmp_path / folder, there) as found:
+            await found.publish([hidden(series) for series in ALL if series in there and series not in covered])
             answers.append(await _refusals(found, await found.client(*cells), covered))
     whole, twin = answers
     assert whole == twin
     assert len(whole) > len(ALL) - len(covered)
+
+
+def hidden(series: Series) -> Event:
+    """Return a message of a series that is not covered; its id is the same in every world."""
+    return replace(made(series, now_ns()), conn="hidden-0-1")
 
 
 async def _refusals(found: Running, key: str, covered: set[Series]) -> list[str]:
@@ -296,6 +307,11 @@ async def _refusals(found: Running, key: str, covered: set[Series]) -> list[str]
                 told.append(json.dumps(await client.next_of("error")))
                 if command["op"] == "replay":
                     assert (await client.next_of("replay_ended"))["messages"] == 0
+        for series in [series for series in ALL if series not in covered]:
+            start = f"id:{message_id(hidden(series))}"
+            await client.say(**{"op": "subscribe", "id": 1, "symbols": [*SYMBOLS], "from": start})
+            told.append(json.dumps(await client.next_of("error")))
+            assert "resume_expired" in told[-1]
     return told
 
 

@@ -15,7 +15,7 @@ async def tail(  # noqa: PLR0913  # a command's options are its parameters
         Parameter(
             name="--from",
             allow_leading_hyphen=True,
-            help="Begin earlier: -5m, a time, or pos:N, behind that message; as far back as the stream is kept.",
+            help="Begin earlier: -5m, a time, or pos:N or id:ID, behind that message; as far back as the stream is kept.",
         ),
     ] = "now",
     count: Annotated[int | None, Parameter(help="Stop after so many messages.")] = None,

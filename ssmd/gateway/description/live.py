@@ -18,7 +18,7 @@ EVENTS: Final = ("Trade", "Quote", "Book")
 CLOSE_CODES: Final[Mapping[int, str]] = {
     1000: "the normal end",
     1011: "you did not answer a ping",
-    1012: "the gateway restarts: come back at once, with from=pos:N of the last message",
+    1012: "the gateway restarts: come back at once, with from=pos:N or from=id:ID of the last message",
     1013: "overloaded: come back later",
     4400: "a message that cannot be understood",
     4401: "no key, or one that does not count",
@@ -56,5 +56,7 @@ def _about() -> str:
     codes = "; ".join(f"{code} {meaning}" for code, meaning in CLOSE_CODES.items())
     return (
         "Each event also has `pos`, its place in the stream. Ignore types and members that you do not know. "
+        "`from` of subscribe: now, pos:N or id:ID (behind that message: all of what is asked for, and nothing twice), a time, "
+        "or -5m. What is not kept any more, or is no message of what is asked for, is answered with `resume_expired`. "
         f"Close codes: {codes}."
     )

@@ -72,7 +72,7 @@ SERVICE: Final = (
             Parameter("symbols", "subscribed at once, with commas", example="BTCUSD,ETHUSD"),
             Parameter("types", "trade, quote, book; without it all that the key allows", text(examples=[EVENT_TYPE["enum"]])),
             Parameter("feed", "only from this feed", FEED),
-            Parameter("from", "now, pos:N, a time, or -5m", example="-5m"),
+            Parameter("from", "now, pos:N or id:ID (behind that message), a time, or -5m", example="-5m"),
             Parameter("snapshot", "begin with the last quote and book", text(enum=["true", "false"])),
             Parameter("ticket", "from POST /api/v1/ws-ticket"),
             Parameter("slow", "what becomes of a slow reader", text(enum=["skip", "close"])),

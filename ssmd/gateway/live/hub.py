@@ -14,6 +14,7 @@ import trio
 from ssmd.bus.base import Incoming
 from ssmd.gateway.access import CloseReason, Series
 from ssmd.gateway.live.events import Chunk, LiveEvent, follows, live_event, series_of
+from ssmd.gateway.live.identity import Identity
 from ssmd.log import get_logger
 
 RECENT_MESSAGES: Final = 8_192
@@ -121,6 +122,12 @@ class Hub:
         if pos < self._floor:
             return None
         return [event for event in self._recent if event.pos > pos and event.series in series]
+
+    def find(self, identity: Identity, series: Collection[Series]) -> LiveEvent | None:
+        """Return a message of these series, all of its feed, if it is kept here."""
+        conn, place = identity.conn, identity.place
+        kept = reversed(self._recent)
+        return next((one for one in kept if one.seq == place and one.conn == conn and one.series in series), None)
 
     async def settled(self) -> None:
         """Return when it stands at the end of the stream, so that what comes is new."""

@@ -9,12 +9,13 @@ import trio
 from msgspec import Struct
 
 from ssmd.bus.base import Bus, BusDialer, Incoming, Start
-from ssmd.clock import NS_PER_S, NowNs, now_ns
-from ssmd.codec import marketdata
-from ssmd.errors import BadRecord, BusDown
+from ssmd.clock import NowNs, now_ns
+from ssmd.errors import BusDown
 from ssmd.gateway.access import Series
 from ssmd.gateway.live.events import LiveEvent, follows, live_event, series_of, subject_of
 from ssmd.gateway.live.hub import Hub
+from ssmd.gateway.live.identity import ID_FORM, Identity
+from ssmd.gateway.live.searching import REPEATED_AFTER_NS, STORED_LATE_NS, Search, received_ns
 from ssmd.gateway.problems import ParameterError, Problem, invalid
 from ssmd.gateway.times import parameter_time, rfc3339
 
@@ -26,8 +27,7 @@ EMPTY_FETCHES: Final = 5
 JOIN_EVENTS: Final = 64
 """Handed over at once; more are handed over only as fast as the client takes them."""
 REACH_WITHIN_S: Final = 5.0
-STORED_LATE_NS: Final = 60 * NS_PER_S
-"""The bus knows when it stored a message, and with its own clock: look from a little earlier."""
+SEARCH_WITHIN_S: Final = 5.0
 
 _POS: Final = re.compile(r"pos:([0-9]{1,18})(?:@([0-9a-f]{1,32}))?")
 
@@ -45,16 +45,20 @@ class Since(Struct, frozen=True):
 
 Take = Callable[[Sequence[LiveEvent]], Awaitable[None]]
 
-Origin = Behind | Since | None
-"""None: from now on."""
+Origin = Behind | Since | Identity | None
+"""Identity: behind that message. None: from now on."""
 
 
 class Beginning(Struct, frozen=True):
-    """Every message behind pos that was received at not_before_ns or later."""
+    """Every message behind pos that was received at not_before_ns or later.
+
+    behind: a message of pos. What its connection had sent before it comes no more, even if it was published again.
+    """
 
     pos: int
     not_before_ns: int = 0
     warning: str = ""
+    behind: Identity | None = None
 
 
 def parse_origin(text: str, at_ns: int) -> Origin:
@@ -66,6 +70,11 @@ def parse_origin(text: str, at_ns: int) -> Origin:
         if found is None:
             raise invalid(ParameterError("from", text[:40], "pos:N, or pos:N@STREAM with what `welcome` says"))
         return Behind(int(found[1]), found[2] or "")
+    if text.startswith("id:"):
+        identity = Identity.parse(text.removeprefix("id:"))
+        if identity is None:
+            raise invalid(ParameterError("from", text[:40], ID_FORM))
+        return identity
     since_ns = parameter_time("from", text, at_ns)
     if since_ns > at_ns:
         raise invalid(ParameterError("from", text[:40], "lies in the future"))
@@ -82,11 +91,16 @@ class Rewinder:
         self._now = now
         self._places = trio.CapacityLimiter(CATCH_UPS)
 
-    async def beginning(self, origin: Behind | Since) -> Beginning:
+    async def beginning(self, origin: Behind | Since | Identity, series: Collection[Series]) -> Beginning:
         """Return where to begin, when everything from there is still to be had.
 
+        A message is looked for among these series only: one of another series is as unknown as one that never was.
         Raises Problem: resume_expired with the oldest number, unavailable when the bus is away.
         """
+        if isinstance(origin, Identity):
+            if not series:
+                return Beginning(self._hub.pos)  # nothing comes of it, and each symbol is refused for itself
+            return await self._behind_message(origin, frozenset(each for each in series if each.feed == origin.feed))
         if isinstance(origin, Behind):
             if self._is_kept(origin):
                 return Beginning(origin.pos)
@@ -105,9 +119,32 @@ class Rewinder:
         is_other = usage is None or origin.stream not in {"", stream_name(usage.created_ns)}
         if is_other or not first <= origin.pos + 1 <= last + 1:
             raise _expired(first, "the stream was made anew" if is_other or origin.pos > last else "that is too old")
+        return await self._reached(Beginning(origin.pos))
+
+    async def _behind_message(self, identity: Identity, series: Collection[Series]) -> Beginning:
+        kept = self._hub.find(identity, series) if self._hub.is_live else None
+        if kept is not None and self._now() < (received_ns(kept.series, kept.payload) or 0) + REPEATED_AFTER_NS:
+            return Beginning(kept.pos, behind=identity)
+        async with self._connected() as bus:
+            pos = await self._found(bus, identity, series)
+        return await self._reached(Beginning(pos, behind=identity))
+
+    async def _found(self, bus: Bus, identity: Identity, series: Collection[Series]) -> int:
+        with trio.move_on_after(SEARCH_WITHIN_S):
+            usage = await bus.usage(self._stream)
+            if usage is None:
+                raise _away()
+            pos = await Search(bus, self._stream, identity, series).pos(usage)
+            if pos is None:
+                raise _expired(usage.first_seq, "no message with this id is found in what is asked for")
+            return pos
+        raise _away()
+
+    async def _reached(self, beginning: Beginning) -> Beginning:
+        """Return it when the hub has come as far."""
         with trio.move_on_after(REACH_WITHIN_S):
-            await self._hub.reached(origin.pos)
-            return Beginning(origin.pos)
+            await self._hub.reached(beginning.pos)
+            return beginning
         raise _away()
 
     async def _since(self, bus: Bus, origin: Since) -> Beginning:
@@ -125,20 +162,15 @@ class Rewinder:
         async with bus.listen(self._stream, "md.>", start) as listener:
             found = await listener.fetch(1, FETCH_WITHIN_S)
         pos = found[0].stream_seq - 1 if found else usage.last_seq
-        with trio.move_on_after(REACH_WITHIN_S):
-            await self._hub.reached(pos)
-            return Beginning(pos, origin.at_ns, warning)
-        raise _away()
+        return await self._reached(Beginning(pos, origin.at_ns, warning))
 
     async def _received_ns(self, bus: Bus, pos: int) -> int:
         """Return when the oldest message was received; one that cannot be read tells nothing and counts as now."""
         async with bus.listen(self._stream, "md.>", Start(after_seq=pos - 1)) as listener:
             found = await listener.fetch(1, FETCH_WITHIN_S)
         series = series_of(found[0].subject) if found else None
-        try:
-            return self._now() if series is None else marketdata.header(series.type, found[0].payload).recv_ns
-        except BadRecord:
-            return self._now()
+        known_ns = None if series is None else received_ns(series, found[0].payload)
+        return self._now() if known_ns is None else known_ns
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Bus]:
@@ -209,6 +241,7 @@ class _Reading:
         self.pos = beginning.pos
         self.series = series
         self._not_before_ns = beginning.not_before_ns
+        self._behind = beginning.behind
         self._last: dict[Series, LiveEvent] = {}
 
     def new(self, messages: Sequence[Incoming]) -> list[LiveEvent]:
@@ -227,9 +260,7 @@ class _Reading:
         return [event for event in found if self.is_late_enough(event)]
 
     def is_late_enough(self, event: LiveEvent) -> bool:
-        if not self._not_before_ns:
-            return True
-        try:
-            return marketdata.header(event.series.type, event.payload).recv_ns >= self._not_before_ns
-        except BadRecord:
-            return False
+        behind = self._behind
+        if behind is not None and (event.series.feed, event.conn) == (behind.feed, behind.conn):
+            return event.seq > behind.place
+        return not self._not_before_ns or (received_ns(event.series, event.payload) or -1) >= self._not_before_ns

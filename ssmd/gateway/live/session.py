@@ -236,8 +236,12 @@ class LiveSession:
     async def _subscribe(self, command: Subscribe, nursery: trio.Nursery) -> None:
         self._subscriptions.has_asked = True
         origin = parse_origin(command.start, self._parts.now())
-        beginning = None if origin is None else await self._parts.rewinder.beginning(origin)
-        selection = self._subscriptions.add(self._select(command))
+        selection = self._select(command)
+        beginning = None
+        if origin is not None:
+            beginning = await self._parts.rewinder.beginning(origin, selection.series)
+            selection = self._select(command)  # as it is now: since the search began, it may have changed
+        selection = self._subscriptions.add(selection)
         if beginning is None:
             self._answer(command.id, selection)
             self._deliveries.go_live(selection.series, snapshot=command.snapshot)

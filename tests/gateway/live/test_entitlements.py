@@ -7,7 +7,7 @@ import trio
 from msgspec.structs import replace
 
 from ssmd.gateway.access import EVENT_TYPES, Grant, Series
-from ssmd.model import Event
+from ssmd.model import Event, message_id
 from tests.gateway.live_world import KEY, START_NS, World, book, quote, trade
 
 FEEDS = ("kraken", "nyse")
@@ -47,22 +47,24 @@ def world() -> World:
 
 
 @pytest.mark.parametrize("grants", GRANTS)
-@pytest.mark.parametrize("way", ["live", "resume", "snapshot", "replay"])
+@pytest.mark.parametrize("way", ["live", "resume", "behind-id", "snapshot", "replay"])
 async def test_exactly_what_the_grants_cover_is_delivered(autojump_clock, world: World, way: str, grants):
     world.doorkeeper.admit("agent-1", key=KEY)
     world.doorkeeper.change(KEY, *grants)
     covered = {series for series in ALL if any(grant.covers(series, START_NS) for grant in grants)}
+    seen = made(next((series for series in ALL if series in covered), ALL[0]), 0)
     events = [made(series, seq) for seq, series in enumerate(ALL, 1)]
     asked = {"symbols": SYMBOLS}
     async with world.running(), world.client() as client:
         if way != "live":
-            await world.publish(*events)
-            await world.parts.hub.reached(len(events))
+            await world.publish(seen, *events)
+            await world.parts.hub.reached(len(events) + 1)
         if way == "replay":
             world.archive.stored = [replace(event, recv_ns=event.recv_ns - 10**10) for event in events]
             await client.say(**asked, op="replay", start="-1m", speed="max")
         else:
-            more = {"resume": {"from": "pos:0"}, "snapshot": {"snapshot": True}}.get(way, {})
+            starts = {"resume": "pos:1", "behind-id": f"id:{message_id(seen)}"}
+            more = {"from": starts.get(way, "now"), "snapshot": way == "snapshot"}
             await client.say(**asked, **more, op="subscribe")
         await trio.testing.wait_all_tasks_blocked()
         if way == "live":

@@ -8,11 +8,13 @@ from signal import SIGKILL
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from ssmd.bus.nats import NatsDialer
 from ssmd.bus.server import wait_ready
+from ssmd.clock import now_ns
 from ssmd.errors import BusDown
-from ssmd.gateway.live import hub
+from ssmd.gateway.live import hub, searching
 from ssmd.model import Event
 from tests.bus.conftest import RunningServer, running
 from tests.gateway.live_world import Client, World, book, ids, outgoing, quote, trade
@@ -55,16 +57,17 @@ async def publish(world: World, events: list[Event]) -> None:
 
 
 class Reader:
-    """Reads with interruptions, each time behind the last number."""
+    """Reads with interruptions, each time behind the last message: behind its number or its id."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, behind: str = "pos") -> None:
         self.world = world
+        self.behind = behind
         self.got: list[int] = []
-        self.pos = 0
+        self.start = "pos:0"
 
     async def read(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
-            async with self.world.client(f"?symbols=BTCUSD,SOLUSD&from=pos:{self.pos}") as client:
+            async with self.world.client(f"?symbols=BTCUSD,SOLUSD&from={self.start}") as client:
                 if client.refused_with is not None:
                     await trio.sleep(0.05)
                     return
@@ -76,7 +79,7 @@ class Reader:
         data = [message for message in client.messages if message["type"] in {"trade", "quote", "book"}]
         client.messages.clear()
         self.got += ids(data)
-        self.pos = data[-1]["pos"] if data else self.pos
+        self.start = f"{self.behind}:{data[-1][self.behind]}" if data else self.start
 
     @property
     def is_done(self) -> bool:
@@ -92,12 +95,13 @@ async def gateway(world: World) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("remembers", [50, 8_192])
+@pytest.mark.parametrize(("behind", "remembers"), [("pos", 50), ("pos", 8_192), ("id", 50)])
 async def test_reconnects_and_restarts_lose_and_repeat_nothing(
-    world: World, seed: int, remembers: int, monkeypatch: pytest.MonkeyPatch
+    world: World, seed: int, behind: str, remembers: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(hub, "RECENT_MESSAGES", remembers)
-    random, reader = Random(seed), Reader(world)
+    monkeypatch.setattr(searching, "NEAR", 50)
+    random, reader = Random(seed), Reader(world, behind)
     events = at_random(random)
     async with world.running(), trio.open_nursery() as nursery:
         nursery.start_soon(publish, world, events)
@@ -123,3 +127,29 @@ async def test_a_killed_server_costs_live_sessions_nothing(world: World, server:
         with trio.fail_after(40):
             got += ids(await client.events(COUNT - COUNT // 3))
     assert got == [event.seq for event in events]
+
+
+async def test_a_message_is_found_among_many_and_what_is_gone_is_refused(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hub, "RECENT_MESSAGES", 50)
+    monkeypatch.setattr(searching, "NEAR", 50)
+    world.spec = replace(world.spec, max_bytes=2_000_000)
+    async with world.running():
+        quotes = (quote(seq, ("BTCUSD", "ETHUSD")[seq % 2]) for seq in range(10_000))
+        await world.publish(*(replace(one, recv_ns=now_ns()) for one in quotes))
+        await world.parts.hub.reached(10_000)
+        async with world.dialer.connect() as bus:
+            usage = await bus.usage(world.spec.name)
+        assert usage is not None
+        assert 100 < usage.first_seq < 9_000
+        oldest = usage.first_seq // 2 * 2  # of BTCUSD
+        with trio.fail_after(20):
+            async with world.client() as client:
+                for seq in (oldest, 9_000, 9_998):
+                    await client.say(**{"op": "subscribe", "symbols": ["BTCUSD"], "from": f"id:kraken/k-0-1/{seq}/0"})
+                    await client.next_of("subscribed")
+                    count = min(100, (9_998 - seq) // 2)
+                    assert ids(await client.events(count)) == list(range(seq + 2, seq + 2 + 2 * count, 2))
+                    await client.say(op="unsubscribe", symbols=["BTCUSD"])
+                for seq in (oldest - 2, 9_001, 10_000):
+                    await client.say(**{"op": "subscribe", "symbols": ["BTCUSD"], "from": f"id:kraken/k-0-1/{seq}/0"})
+                    assert (await client.next_of("error"))["oldest_pos"] == usage.first_seq

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ssmd.errors import BusDown
 from ssmd.gateway.access import Grant
-from ssmd.gateway.live import hub
+from ssmd.gateway.live import hub, searching
 from ssmd.gateway.live.resume import Behind, Since, parse_origin
 from ssmd.gateway.problems import Problem
 from ssmd.model import message_id
@@ -52,41 +52,49 @@ def stored(world: World, *symbols: str) -> list[int]:
     return [int(m.message_id.split("/")[2]) for m in found if m.subject.rpartition(".")[2] in symbols]
 
 
-async def read_in_pieces(world: World, random: Random, query: str, *, stream: str = "") -> list[int]:
-    """Connect again and again behind the last number seen, read a little each time, and return everything."""
+BEHIND = {"pos": "pos:{pos}".format_map, "id": "id:{id}".format_map}
+"""How a client says where it was, by the last message that it has seen."""
+
+
+async def read_in_pieces(world: World, random: Random, query: str, behind: str) -> list[int]:
+    """Connect again and again behind the last message seen, read a little each time, and return everything."""
     got: list[int] = []
-    pos = 0
+    start = "pos:0"
     while not got or got[-1] != LAST.seq:
-        async with world.client(f"?{query}&from=pos:{pos}{stream}") as client:
+        async with world.client(f"?{query}&from={start}") as client:
             with trio.move_on_after(random.expovariate(0.5)):
                 for _ in range(random.randrange(1, 60)):
                     (event,) = await client.events(1)
                     got += ids([event])
-                    pos = event["pos"]
+                    start = BEHIND[behind](event)
                     if event["id"] == message_id(LAST):
                         break
     return got
 
 
 @pytest.mark.parametrize("run", range(3))
+@pytest.mark.parametrize("behind", BEHIND)
 @pytest.mark.parametrize("remembers", [5, 8_192])
-async def test_reconnecting_behind_the_last_number_loses_and_repeats_nothing(
-    autojump_clock, world: World, seed: int, run: int, remembers: int, monkeypatch
+async def test_reconnecting_behind_the_last_message_loses_and_repeats_nothing(
+    autojump_clock, world: World, seed: int, run: int, behind: str, remembers: int, monkeypatch
 ):
     monkeypatch.setattr(hub, "RECENT_MESSAGES", remembers)
+    monkeypatch.setattr(searching, "NEAR", 10)
     random = Random(seed)
     async with world.running(), trio.open_nursery() as nursery:
         nursery.start_soon(publish_at_random, world, random)
-        got = await read_in_pieces(world, random, "symbols=BTCUSD,SOLUSD")
+        got = await read_in_pieces(world, random, "symbols=BTCUSD,SOLUSD", behind)
         await trio.testing.wait_all_tasks_blocked()
     assert got == stored(world, "BTCUSD", "SOLUSD")
 
 
+@pytest.mark.parametrize("behind", BEHIND)
 @pytest.mark.parametrize("remembers", [5, 8_192])
 async def test_restarts_of_the_gateway_and_outages_of_the_bus_lose_and_repeat_nothing(
-    autojump_clock, world: World, seed: int, remembers: int, monkeypatch
+    autojump_clock, world: World, seed: int, behind: str, remembers: int, monkeypatch
 ):
     monkeypatch.setattr(hub, "RECENT_MESSAGES", remembers)
+    monkeypatch.setattr(searching, "NEAR", 10)
     random = Random(seed)
     got: list[int] = []
 
@@ -97,7 +105,7 @@ async def test_restarts_of_the_gateway_and_outages_of_the_bus_lose_and_repeat_no
             await trio.sleep(random.expovariate(4))
             world.broker.up()
 
-    pos = 0
+    start = "pos:0"
     async with trio.open_nursery() as nursery:
         async with world.running():
             pass  # the stream is there
@@ -109,7 +117,7 @@ async def test_restarts_of_the_gateway_and_outages_of_the_bus_lose_and_repeat_no
                 async with trio.open_nursery() as gateway:
                     gateway.start_soon(world.feed_hub)
                     while True:
-                        async with world.client(f"?symbols=BTCUSD,SOLUSD&from=pos:{pos}") as client:
+                        async with world.client(f"?symbols=BTCUSD,SOLUSD&from={start}") as client:
                             while client.refused_with is None and client.close_code is None:
                                 if not client.messages:
                                     await client.read_some()
@@ -119,7 +127,7 @@ async def test_restarts_of_the_gateway_and_outages_of_the_bus_lose_and_repeat_no
                                     break
                                 if event["type"] in {"trade", "quote", "book"}:
                                     got += ids([event])
-                                    pos = event["pos"]
+                                    start = BEHIND[behind](event)
                                 if got and got[-1] == LAST.seq:
                                     gateway.cancel_scope.cancel()
                                     await trio.lowlevel.checkpoint()
@@ -250,7 +258,9 @@ async def test_an_unsubscribed_or_revoked_series_stops_in_the_middle_of_catching
             assert {event["symbol"] for event in rest} == {"ETHUSD"}
 
 
-@pytest.mark.parametrize("text", ["pos:", "pos:x", "pos:-1", "yesterday", "-5x", "pos:1@ZZ", "2999-01-01", "-", ""])
+@pytest.mark.parametrize(
+    "text", ["pos:", "pos:x", "pos:-1", "yesterday", "-5x", "pos:1@ZZ", "id:", "id:1", "2999-01-01", "-", ""]
+)
 def test_what_is_no_point_is_refused_by_name(text: str):
     with pytest.raises(Problem, match="from") as caught:
         parse_origin(text, START_NS)
