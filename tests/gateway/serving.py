@@ -12,6 +12,7 @@ from ssmd.bus.base import Outgoing, StreamSpec
 from ssmd.bus.memory import MemoryBroker, MemoryDialer
 from ssmd.codec import marketdata
 from ssmd.gateway.access import Grant, Principal, Series
+from ssmd.gateway.history.cached import RememberingStore
 from ssmd.gateway.history.catalog import Catalog
 from ssmd.gateway.history.feeds import Feeds
 from ssmd.gateway.history.link import DialEachTime
@@ -60,9 +61,10 @@ class Serving:
         self.principal = ALL
         self.now = now
         self.source = source = DialEachTime(self.dialer)
-        archive = Archive(self.store, source, now=now, blocking=inline)
-        self.feeds = Feeds(environment(names), source, self.store, now)
-        self.catalog = catalog = Catalog(self.feeds, self.store, now)
+        remembering = RememberingStore(self.store, now)
+        archive = Archive(remembering, source, now=now, blocking=inline, settled=remembering.settled)
+        self.feeds = Feeds(environment(names), source, remembering, now)
+        self.catalog = catalog = Catalog(self.feeds, remembering, now)
         self.history = History(archive, catalog)
         self.app = QuartTrio("test")
         self.app.register_blueprint(data_routes(DataDeps(self.history, catalog, self.meter, now)))

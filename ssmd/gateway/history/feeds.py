@@ -22,6 +22,7 @@ from ssmd.gateway.access import Series
 from ssmd.gateway.history.link import BusSource
 from ssmd.gateway.history.plan import Source
 from ssmd.gateway.history.quality import LiveView
+from ssmd.gateway.history.together import together
 from ssmd.gateway.problems import Problem
 from ssmd.model import EventType, is_token
 from ssmd.records import FeedConfig
@@ -134,10 +135,10 @@ class Feeds:
     async def _read_versions(self) -> None:
         found: dict[str, list[str]] = {}
         try:
-            for folder in await self._store.folders("normalized/"):
-                version = folder.split("/")[1]
-                for feed in await self._store.folders(folder):
-                    found.setdefault(feed.split("/")[2], []).append(version)
+            for feeds in await together(self._store.folders, await self._store.folders("normalized/")):
+                for folder in feeds:
+                    _, version, feed, _ = folder.split("/")
+                    found.setdefault(feed, []).append(version)
         except StoreDown:
             return  # what was known last; reading the archive will say it
         self._versions = {

@@ -106,11 +106,12 @@ class History:
     async def fingerprint(self, query: RowsQuery, plan: Plan, quality: Quality) -> str:
         """Return what changes whenever the answer of a closed range would: what it is made of, and what it says."""
         prefixes = [(source.version, series) for source in plan.sources for series in sorted(plan.of(source.feed))]
-        days = sorted(await days_of(self._archive.store, prefixes, plan.span))
+        store = self._archive.store_of(plan.span)
+        days = sorted(await days_of(store, prefixes, plan.span))
         listed = [
             (one.key.key, one.size_bytes)
             for day_ns in days
-            for one in await list_day(self._archive.store, prefixes, day_ns)
+            for one in await list_day(store, prefixes, day_ns)
             if plan.span.from_ns - NS_PER_DAY < one.key.minute_ns < plan.span.to_ns
         ]
         asked = (query.digest, query.shape, query.start_ns, query.end_ns, query.limit, query.cursor)
