@@ -37,6 +37,8 @@ CLOSED_AFTER_NS: Final = 3_600 * NS_PER_S
 """A range that ended so long ago does not change any more: what is wrong with a minute may become known an hour later."""
 
 CHUNK_ROWS: Final = 1_000
+CHUNK_BOOKS: Final = 250
+"""A book is as large as twenty trades, and what a piece takes as Python objects the process keeps."""
 
 Count = Callable[[Series, int], None]
 """Told how many rows of a series were handed out."""
@@ -159,7 +161,7 @@ class _Read:
         rows: list[Event] = []
         while len(rows) < self._enough and (batch := await self._reader.next()) is not None:
             rows += wanted(self._query, batch.events)
-        self._enough = CHUNK_ROWS
+        self._enough = CHUNK_BOOKS if self._query.type == "book" else CHUNK_ROWS
         return rows or None
 
 
