@@ -20,13 +20,13 @@ import trio
 
 from bench.s3 import METHODS, FarServer, far_server
 from bench.stored_day import FEED, MINUTES, PER_MINUTE, START_NS, SYMBOLS, store_day_now
+from ssmd.archive.remembering import RememberingStore
 from ssmd.bus.base import StreamSpec
 from ssmd.bus.memory import MemoryBroker, MemoryDialer
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.environment.spec import BucketEntry, Environment, Metadata, Spec, StorageEntry
 from ssmd.gateway.access import Grant, Principal
 from ssmd.gateway.cursor import encode_cursor
-from ssmd.gateway.history.cached import RememberingStore
 from ssmd.gateway.history.catalog import Catalog
 from ssmd.gateway.history.feeds import Feeds
 from ssmd.gateway.history.link import DialEachTime

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import trio
 from msgspec.structs import replace
 
+from ssmd.archive.together import together
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.codec import marketdata
 from ssmd.codec.packing import Item, pack
-from ssmd.gateway.history.together import together
 from ssmd.model import Book, Event, EventType, Quote, Trade
 from ssmd.protocols.quality import Figures, LedgerRecord, Source, encode
 from ssmd.store.base import Store

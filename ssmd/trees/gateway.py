@@ -13,10 +13,10 @@ from typing import Final
 import trio
 
 from ssmd.actors.ops import observe_process
+from ssmd.archive.remembering import RememberingStore
 from ssmd.errors import ConfigError
 from ssmd.gateway.access import Series
 from ssmd.gateway.entitlements import Entitlements, Place, open_entitlements
-from ssmd.gateway.history.cached import RememberingStore
 from ssmd.gateway.history.catalog import Catalog
 from ssmd.gateway.history.feeds import Feeds
 from ssmd.gateway.history.link import BusLink

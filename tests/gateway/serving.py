@@ -7,12 +7,12 @@ from quart import Response, g
 from quart_trio import QuartTrio
 
 from ssmd.actors.edition import Edition
+from ssmd.archive.remembering import RememberingStore
 from ssmd.blocking import inline
 from ssmd.bus.base import Outgoing, StreamSpec
 from ssmd.bus.memory import MemoryBroker, MemoryDialer
 from ssmd.codec import marketdata
 from ssmd.gateway.access import Grant, Principal, Series
-from ssmd.gateway.history.cached import RememberingStore
 from ssmd.gateway.history.catalog import Catalog
 from ssmd.gateway.history.feeds import Feeds
 from ssmd.gateway.history.link import DialEachTime

@@ -13,12 +13,12 @@ from typing import Final
 import trio
 from msgspec import Struct
 
+from ssmd.archive.together import together
 from ssmd.clock import NS_PER_MINUTE, NowNs, now_ns
 from ssmd.errors import BadRecord
 from ssmd.gateway.access import Principal, Series
 from ssmd.gateway.history.feeds import ARCHIVE_AGE_S, Feeds, FeedState
 from ssmd.gateway.history.plan import Source
-from ssmd.gateway.history.together import together
 from ssmd.gateway.parameters import shown
 from ssmd.gateway.problems import ParameterError, Problem, invalid
 from ssmd.gateway.query import Which

@@ -5,13 +5,13 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
+from ssmd.archive.together import together
 from ssmd.codec import packing
 from ssmd.gateway.access import Series
 from ssmd.gateway.history.catalog import Resolved
 from ssmd.gateway.history.objects import NS_PER_DAY, StoredObject, days_of, list_day
 from ssmd.gateway.history.plan import Span
 from ssmd.gateway.history.reader import Archive
-from ssmd.gateway.history.together import together
 
 T = TypeVar("T")
 

@@ -13,6 +13,7 @@ from ssmd.actors.report import BUCKET as STATUS_BUCKET
 from ssmd.actors.report import ConnectorReport, reports_of
 from ssmd.actors.symbol_watcher import BUCKET as CONFIG_BUCKET
 from ssmd.actors.symbol_watcher import config_key
+from ssmd.archive.together import together
 from ssmd.bus.base import KvEntry
 from ssmd.clock import NowNs, now_ns
 from ssmd.environment.check import check_feed
@@ -22,7 +23,6 @@ from ssmd.gateway.access import Series
 from ssmd.gateway.history.link import BusSource
 from ssmd.gateway.history.plan import Source
 from ssmd.gateway.history.quality import LiveView
-from ssmd.gateway.history.together import together
 from ssmd.gateway.problems import Problem
 from ssmd.model import EventType, is_token
 from ssmd.records import FeedConfig

@@ -6,11 +6,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from ssmd.archive.together import together
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import BadRecord
 from ssmd.gateway.access import Series
 from ssmd.gateway.history.plan import Plan, Span
-from ssmd.gateway.history.together import together
 from ssmd.store.base import ObjectMeta, Store
 from ssmd.store.keys import NormalizedKey, normalized_day_prefix, normalized_prefix
 

@@ -8,6 +8,7 @@ from typing import Final, Protocol, Self
 import trio
 from msgspec import Struct
 
+from ssmd.archive.together import together
 from ssmd.blocking import Blocking, in_thread
 from ssmd.clock import NS_PER_S, NowNs, now_ns
 from ssmd.codec import blocks, marketdata, packing
@@ -17,7 +18,6 @@ from ssmd.gateway.history.link import BusSource
 from ssmd.gateway.history.objects import NS_PER_DAY, MinuteObjects, ObjectIndex, StoredObject
 from ssmd.gateway.history.plan import FIRST_KEY, Plan, Source, Span, key_of
 from ssmd.gateway.history.tail import HELD_MESSAGES, Tail, TailMessage, TailMinute, TailPlace
-from ssmd.gateway.history.together import together
 from ssmd.model import Event
 from ssmd.store.base import Store
 from ssmd.store.keys import NormalizedKey

@@ -7,11 +7,11 @@ import pytest
 import trio
 
 from ssmd.actors.edition import Edition
+from ssmd.archive.remembering import RememberingStore
 from ssmd.blocking import inline
 from ssmd.clock import NS_PER_S, minute_of
 from ssmd.codec import marketdata
 from ssmd.gateway.access import Series
-from ssmd.gateway.history.cached import RememberingStore
 from ssmd.gateway.history.link import DialEachTime
 from ssmd.gateway.history.plan import Plan, Source, Span, key_of
 from ssmd.gateway.history.reader import Archive, MinuteReader

@@ -11,8 +11,8 @@ from typing import Final
 import trio
 from msgspec import Struct
 
+from ssmd.archive.together import together
 from ssmd.clock import NS_PER_MINUTE, NowNs, now_ns
-from ssmd.gateway.history.together import together
 from ssmd.store.base import ObjectMeta, Store
 from ssmd.store.keys import day_prefix
 

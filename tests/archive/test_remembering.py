@@ -3,10 +3,11 @@
 import pytest
 import trio
 
+from ssmd.archive import remembering as memory_of
+from ssmd.archive.ledger import FeedLedger
+from ssmd.archive.remembering import OLD_AGE_S, YOUNG_AGE_S, RememberingStore
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import StoreDown
-from ssmd.gateway.history import cached
-from ssmd.gateway.history.cached import OLD_AGE_S, YOUNG_AGE_S, RememberingStore
 from ssmd.store.base import Store
 from ssmd.store.keys import NormalizedKey, QualityKey, RawKey, day_prefix, quality_prefix
 from tests.gateway.history.far_archive import DAY_NS, MINUTES, FarStore, far_archive, stored
@@ -132,7 +133,7 @@ async def test_a_store_that_is_away_is_told_plainly_and_asked_again(autojump_clo
 
 
 async def test_memory_has_a_bound_in_bytes_and_in_names(autojump_clock, monkeypatch):
-    monkeypatch.setattr(cached, "KEPT_NAMES", 2_000)
+    monkeypatch.setattr(memory_of, "KEPT_NAMES", 2_000)
     _, memory = remembering(kept_bytes=50_000)
     for prefix in (RECORDS, day_prefix(f"raw/{FEED}/", DAY_NS), RECORDS):
         await memory.list(prefix)
@@ -146,11 +147,20 @@ async def test_memory_has_a_bound_in_bytes_and_in_names(autojump_clock, monkeypa
 async def test_a_large_record_is_not_read_ahead_for_nothing(autojump_clock):
     store, memory = remembering()
     for minute in range(MINUTES):
-        store.objects[QualityKey("v1", FEED, DAY_NS + minute * NS_PER_MINUTE).key] = bytes(cached.LARGEST_BYTES + 1)
+        store.objects[QualityKey("v1", FEED, DAY_NS + minute * NS_PER_MINUTE).key] = bytes(memory_of.LARGEST_BYTES + 1)
     listed = await keys(memory, RECORDS)
     store.begin()
     await memory.read(listed[0])
     assert store.asked == {"read": 1}
+
+
+async def test_the_ledger_of_a_day_is_read_from_a_far_store_within_a_second(autojump_clock):
+    """Mutant: the bare store, which takes 5 s."""
+    store, memory = remembering()
+    found = [state.answer async for state in FeedLedger(memory, "v1", FEED).minutes(DAY_NS, EXTRA + NS_PER_MINUTE)]
+    assert found == ["verified"] * MINUTES
+    assert trio.current_time() < 1.0
+    assert store.asked["read"] <= MINUTES + 1
 
 
 async def test_writing_goes_through(autojump_clock):
