@@ -33,8 +33,8 @@ READ_AHEAD: Final = 128
 
 LEDGER: Final = ("quality/", "raw/")
 RECORDS: Final = "quality/"
-FOLDER_LEVELS: Final = {"raw": 4, "quality": 5}
-"""How many parts the way to a month has: what lies below are days."""
+YEARS_AND_MONTHS: Final = {"raw": range(2, 4), "quality": range(3, 5)}
+"""How many parts the way to a feed has, and to a year of it: who asks for what is below wants all of it."""
 
 
 class _Listing(Struct, frozen=True):
@@ -145,12 +145,11 @@ class RememberingStore:
         return await (self.folders_within(prefix) if prefix.startswith(LEDGER) else self._store.folders(prefix))
 
     async def folders_within(self, prefix: str) -> Sequence[str]:
-        """Return what was seen OLD_AGE_S ago at most; of the ledger all levels are looked at, each at once."""
+        """Return what was seen OLD_AGE_S ago at most; of a feed's ledger all levels are looked at, each at once."""
 
         async def look() -> Sequence[ObjectMeta]:
             found = await self._store.folders(prefix)
-            levels = FOLDER_LEVELS.get(prefix.partition("/")[0], 0)
-            if prefix.count("/") < levels:
+            if prefix.count("/") in YEARS_AND_MONTHS.get(prefix.partition("/")[0], ()):
                 await together(self.folders_within, found)
             return [ObjectMeta(folder, 0) for folder in found]
 

@@ -75,6 +75,14 @@ async def test_all_levels_of_the_ledger_s_folders_are_looked_at_at_once(autojump
     assert trio.current_time() == at_once_s == pytest.approx(3 * 0.025)
 
 
+async def test_nothing_below_is_looked_at_for_who_asks_which_feeds_there_are(autojump_clock):
+    store, memory = remembering()
+    assert await memory.folders("quality/") == ["quality/v1/"]
+    assert await memory.folders("quality/v1/") == [f"quality/v1/{FEED}/"]
+    assert await memory.folders("raw/") == [f"raw/{FEED}/"]
+    assert len(store.calls) == 3
+
+
 async def test_records_are_read_once_and_many_at_once(autojump_clock):
     store, memory = remembering()
     listed = await keys(memory, RECORDS)
