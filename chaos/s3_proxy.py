@@ -16,6 +16,7 @@ Watch = Callable[[str], None]
 
 class S3Proxy:
     """answers: a status with which every request is answered. bytes_per_s: in each direction, all connections together.
+    delay_s: every request waits so long, as it would on its way to another house.
 
     on_request, on_answer: called before the head of the one or the other goes on its way.
     """
@@ -24,6 +25,7 @@ class S3Proxy:
         self.port = 0
         self.answers = 0
         self.bytes_per_s = 0
+        self.delay_s = 0.0
         self.requests = 0
         self.on_request: Watch | None = None
         self.on_answer: Watch | None = None
@@ -83,6 +85,8 @@ class S3Proxy:
         try:
             async for data in source:
                 see(data.split(b"\r\n", 1)[0][:500].decode(errors="replace"))
+                if self.delay_s and way == "up" and HEAD_END in data:
+                    await trio.sleep(self.delay_s)
                 for start in range(0, len(data), CHUNK_BYTES):
                     piece = data[start : start + CHUNK_BYTES]
                     await self._pace(way, len(piece))

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from ssmd import settings
 from ssmd.archive.ledger import UNARCHIVED, FeedLedger, Gap, MinuteState, merged_gaps
+from ssmd.archive.remembering import RememberingStore
 from ssmd.cli.options import Format, Where, parse_duration_s
 from ssmd.cli.output import say, show_rows
 from ssmd.cli.reprocessing import opener, rfc3339, time_ns
@@ -70,7 +71,7 @@ class SymbolStatus(Struct, frozen=True):
 async def show_gaps(feed: str, times: Times, env: str, where: Where, output: Format) -> int:
     """List the gaps of a feed. Return 1 while one of them is open."""
     at_ns = now_ns()
-    store, version = opener(env, where)(), version_of(load(env), feed)
+    store, version = RememberingStore(opener(env, where)()), version_of(load(env), feed)
     held = await ledger_versions_of(store, feed)
     if held and version not in held:
         say(f"note: there is no quality ledger of {feed} in version {version}; it may have been pruned")
@@ -112,7 +113,7 @@ async def show_feed_status(feed: str, env: str, where: Where, output: Format) ->
             f"environment {env} has no feed {feed!r}; it has {', '.join(environment.spec.feeds) or 'none'}"
         )
     reports = await _reports(environment, where)
-    store = opener(env, where)()
+    store = RememberingStore(opener(env, where)())
     rows: list[SymbolStatus] = []
     is_well = True
     for name, entry in environment.spec.feeds.items():

@@ -20,6 +20,9 @@ DEADLINE_S: Final = 5.0
 SLOWEST_BYTES_PER_S: Final = 20_000
 """A store that is slower than this counts as away; the deadline of a large object grows with its size."""
 
+SMALL_BYTES: Final = 50_000
+"""Read at once by who does not know the size: manifests, ledger records, most minutes of one symbol."""
+
 MAX_CALLS: Final = 8
 """Threads for the store alone: calls that hang in it must not use up those of the journal."""
 
@@ -65,10 +68,10 @@ class ObjectStore:
     A call past its deadline is given up, but may still take effect: that is what makes a create ambiguous.
     """
 
-    def __init__(self, place: Place, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(self, place: Place, deadline_s: float = DEADLINE_S, max_calls: int = MAX_CALLS) -> None:
         self._place = place
         self._deadline_s = deadline_s
-        self._limiter = trio.CapacityLimiter(MAX_CALLS)
+        self._limiter = trio.CapacityLimiter(max_calls)
 
     async def create(self, key: str, body: bytes) -> bool:
         if await self._call(f"create {key}", len(body), self._put_new, check_key(key), body):
@@ -82,10 +85,10 @@ class ObjectStore:
 
     async def read(self, key: str, size_bytes: int | None = None) -> bytes | None:
         if size_bytes is None:
-            found = await self.head(key)
-            if found is None:
-                return None
-            size_bytes = found.size_bytes
+            found = await self._call(f"read {key}", SMALL_BYTES, self._get_small, check_key(key))
+            if not isinstance(found, int):
+                return found
+            size_bytes = found
         return await self._call(f"read {key}", size_bytes, self._get, check_key(key), size_bytes)
 
     async def head(self, key: str) -> ObjectMeta | None:
@@ -141,6 +144,16 @@ class ObjectStore:
             return obstore.get(self._place.driver(size_bytes), key).bytes().to_bytes()
         except FileNotFoundError:
             return None
+
+    def _get_small(self, key: str) -> bytes | int | None:
+        """Return a small object's bytes, of a larger one its size: reading it may take longer than this call has."""
+        self._place.admit(key)
+        try:
+            found = obstore.get(self._place.driver(SMALL_BYTES), key)
+        except FileNotFoundError:
+            return None
+        size_bytes = found.meta["size"]
+        return size_bytes if size_bytes > SMALL_BYTES else found.bytes().to_bytes()
 
     def _head(self, key: str) -> ObjectMeta | None:
         self._place.admit(key)

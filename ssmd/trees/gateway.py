@@ -13,6 +13,7 @@ from typing import Final
 import trio
 
 from ssmd.actors.ops import observe_process
+from ssmd.archive.remembering import RememberingStore
 from ssmd.errors import ConfigError
 from ssmd.gateway.access import Series
 from ssmd.gateway.entitlements import Entitlements, Place, open_entitlements
@@ -67,14 +68,16 @@ class Gateway:
         self.hub = Hub()
         self.live_catalog = LiveCatalog(self.hub)
         self.bus_link = BusLink(world.dialer, self.stream.name, Check("nats"))  # the hub tells of the same server
-        self.catalog = Catalog(Feeds(spec.environment, self.bus_link, world.store, world.now), world.store, world.now)
+        store = RememberingStore(world.store, world.now)
+        self.catalog = Catalog(Feeds(spec.environment, self.bus_link, store, world.now), store, world.now)
         self.archive = Archive(
-            world.store,
+            store,
             self.bus_link,
             spec.environment.name,
             self.stream.name,
-            stream_age_s=self.stream.max_age_s,
+            self.stream.max_age_s,
             now=world.now,
+            settled=store.settled,
         )
         self.tickets = Tickets(trio.current_time)
         self.listening = listen_on(spec.settings.gateway.listen, is_encrypted=self.certificates is not None)

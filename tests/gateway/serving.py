@@ -8,6 +8,7 @@ from quart_trio import QuartTrio
 
 from ssmd.actors.edition import Edition
 from ssmd.archive.position import BUCKET, Position, encode_position, position_key
+from ssmd.archive.remembering import RememberingStore
 from ssmd.blocking import inline
 from ssmd.bus.base import Outgoing, StreamSpec
 from ssmd.bus.memory import MemoryBroker, MemoryDialer
@@ -61,9 +62,10 @@ class Serving:
         self.principal = ALL
         self.now = now
         self.source = source = DialEachTime(self.dialer)
-        archive = Archive(self.store, source, "test", now=now, blocking=inline)
-        self.feeds = Feeds(environment(names), source, self.store, now)
-        self.catalog = catalog = Catalog(self.feeds, self.store, now)
+        remembering = RememberingStore(self.store, now)
+        archive = Archive(remembering, source, "test", now=now, blocking=inline, settled=remembering.settled)
+        self.feeds = Feeds(environment(names), source, remembering, now)
+        self.catalog = catalog = Catalog(self.feeds, remembering, now)
         self.history = History(archive, catalog)
         self.app = QuartTrio("test")
         self.app.register_blueprint(data_routes(DataDeps(self.history, catalog, self.meter, now)))

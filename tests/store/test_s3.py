@@ -13,7 +13,7 @@ from ssmd.actors.sweeper import DAY_NS, Retention, Sweeper
 from ssmd.errors import AlreadyStored, ConfigError, Outage, StoreDown, StoreRefused
 from ssmd.settings import Settings, StorageSettings
 from ssmd.store.keys import RawKey
-from ssmd.store.objects import SLOWEST_BYTES_PER_S, ObjectStore
+from ssmd.store.objects import SLOWEST_BYTES_PER_S, SMALL_BYTES, ObjectStore
 from ssmd.store.s3 import S3Bucket, s3_store
 from ssmd.store.s3_access import s3_access
 from ssmd.store.s3_answers import answer_of
@@ -118,6 +118,15 @@ async def test_nobody_there_is_an_outage(fake):
 async def test_https_to_a_server_without_it_is_a_refusal(fake):
     with pytest.raises(StoreRefused, match="does not speak TLS"):
         await store_of(replace(fake.settings, endpoint=fake.settings.endpoint.replace("http", "https"))).read("a")
+
+
+@pytest.mark.parametrize(("size_bytes", "requests"), [(0, 1), (SMALL_BYTES, 1), (SMALL_BYTES + 1, 2)])
+async def test_a_small_object_takes_one_request_though_nobody_knows_its_size(fake, size_bytes, requests):
+    fake.objects["a"] = body = bytes(size_bytes)
+    assert await store_of(fake.settings).read("a") == body
+    assert fake.requests == [f"GET /{BUCKET}/a"] * requests
+    assert await store_of(fake.settings).read("a", size_bytes) == body
+    assert fake.requests[requests:] == [f"GET /{BUCKET}/a"]
 
 
 async def test_a_probe_uses_every_operation_and_leaves_nothing(fake):

@@ -11,6 +11,4 @@ quality    what is known of a span
 service    rows with their quality, as pages and as downloads
 estimate   how large an answer would be
 link       one connection to the bus for everybody who asks now and then
-cached     ledger records that are read again and again
-together   several calls to the world outside at once
 """

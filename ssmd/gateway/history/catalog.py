@@ -6,24 +6,25 @@ read are one case: it is not among what the client may read.
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
 import trio
 from msgspec import Struct
 
+from ssmd.archive.together import together
 from ssmd.clock import NS_PER_MINUTE, NowNs, now_ns
 from ssmd.errors import BadRecord
 from ssmd.gateway.access import Principal, Series
 from ssmd.gateway.history.feeds import ARCHIVE_AGE_S, Feeds, FeedState
 from ssmd.gateway.history.plan import Source
-from ssmd.gateway.history.together import together
 from ssmd.gateway.parameters import shown
 from ssmd.gateway.problems import ParameterError, Problem, invalid
 from ssmd.gateway.query import Which
 from ssmd.model import EVENT_TYPES, EventType, is_symbol
-from ssmd.store.base import Store
-from ssmd.store.keys import NormalizedKey, normalized_prefix
+from ssmd.store.base import ObjectMeta, Store
+from ssmd.store.keys import NormalizedKey, day_prefix, normalized_prefix
 
 SUGGESTED: Final = 5
 KEPT_ARCHIVES: Final = 100
@@ -108,10 +109,20 @@ class Catalog:
         if known is not None and trio.current_time() - known[0] < ARCHIVE_AGE_S:
             return known[1]
         prefix = normalized_prefix(version, series.feed, series.type, series.symbol)
-        first, last = await _edge(self._store, prefix, newest=False), await _edge(self._store, prefix, newest=True)
+        first, last = await together(lambda look: look(), (partial(self._first, prefix), partial(self._last, prefix)))
         edges = Edges(first, None if last is None else last + NS_PER_MINUTE)
         self._edges[version, series] = (trio.current_time(), edges)
         return edges
+
+    async def _first(self, prefix: str) -> int | None:
+        return await _edge(self._store, prefix, newest=False)
+
+    async def _last(self, prefix: str) -> int | None:
+        """Look at today and yesterday first: of what is captured now that is all."""
+        at_ns = self._now()
+        days = [day_prefix(prefix, at_ns), day_prefix(prefix, at_ns - 1440 * NS_PER_MINUTE)]
+        found = [minute for listed in await together(self._store.list, days) for minute in _minutes(listed)]
+        return max(found) if found else await _edge(self._store, prefix, newest=True)
 
     async def _readable(self, principal: Principal, which: Which, kind: EventType | None) -> frozenset[Series]:
         feeds = [feed for feed in (await self.feeds.all()).values() if which.feed in {None, feed.name}]
@@ -124,15 +135,17 @@ class Catalog:
         known = self._archived.get((version, feed))
         if known is not None and trio.current_time() - known[0] < ARCHIVE_AGE_S:
             return known[1]
-        found: set[Series] = set()
-        for kind in EVENT_TYPES:
+
+        async def of_type(kind: EventType) -> set[Series]:
             folders = await self._store.folders(normalized_prefix(version, feed, kind))
             symbols = (folder.rstrip("/").rpartition("/")[2] for folder in folders)
-            found |= {Series(feed, kind, symbol) for symbol in symbols if is_symbol(symbol)}
+            return {Series(feed, kind, symbol) for symbol in symbols if is_symbol(symbol)}
+
+        found = frozenset[Series]().union(*await together(of_type, EVENT_TYPES))
         if len(self._archived) > KEPT_ARCHIVES:
             self._archived.clear()
-        self._archived[version, feed] = (trio.current_time(), frozenset(found))
-        return frozenset(found)
+        self._archived[version, feed] = (trio.current_time(), found)
+        return found
 
 
 def _names(feed: FeedState) -> Mapping[str, str]:
@@ -188,10 +201,13 @@ async def _edge(store: Store, prefix: str, *, newest: bool) -> int | None:
     for year in (await store.folders(prefix))[::order]:
         for month in (await store.folders(year))[::order]:
             for day in (await store.folders(month))[::order]:
-                minutes = [minute for meta in await store.list(day) if (minute := _minute(meta.key)) is not None]
-                if minutes:
+                if minutes := _minutes(await store.list(day)):
                     return max(minutes) if newest else min(minutes)
     return None
+
+
+def _minutes(listed: Iterable[ObjectMeta]) -> list[int]:
+    return [minute for meta in listed if (minute := _minute(meta.key)) is not None]
 
 
 def _minute(key: str) -> int | None:

@@ -5,13 +5,13 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
+from ssmd.archive.together import together
 from ssmd.codec import packing
 from ssmd.gateway.access import Series
 from ssmd.gateway.history.catalog import Resolved
 from ssmd.gateway.history.objects import NS_PER_DAY, StoredObject, days_of, list_day
 from ssmd.gateway.history.plan import Span
 from ssmd.gateway.history.reader import Archive
-from ssmd.gateway.history.together import together
 
 T = TypeVar("T")
 
@@ -37,9 +37,10 @@ async def estimate(archive: Archive, resolved: Resolved, span: Span) -> Estimate
     """Return about how much there is. Reads a few objects, whatever the range. Raises StoreDown."""
     versions = {source.feed: source.version for source in resolved.sources}
     prefixes = [(versions[series.feed], series) for series in sorted(resolved.series)]
-    days = sorted(await days_of(archive.store, prefixes, span))
+    store = archive.store_of(span)
+    days = sorted(await days_of(store, prefixes, span))
     sampled = _spread(days, SAMPLED_DAYS)
-    listed = [one for day_ns in sampled for one in await list_day(archive.store, prefixes, day_ns)]
+    listed = [one for day_ns in sampled for one in await list_day(store, prefixes, day_ns)]
     objects = [one for one in listed if one.key.minute_ns in span]
     share = _covered_ns(days, span) / max(1, _covered_ns(sampled, span))
     rows = stored_bytes = ndjson_bytes = 0.0
@@ -56,7 +57,7 @@ async def _rows_per_byte(archive: Archive, objects: Sequence[StoredObject], seri
     sample = _spread(objects, max(1, SAMPLED_OBJECTS // series))
 
     async def count(one: StoredObject) -> int:
-        body = await archive.store.read(one.key.key)
+        body = await archive.store.read(one.key.key, one.size_bytes)
         return 0 if body is None else len(await archive.blocking(packing.unpack, one.key.type, body))
 
     rows = sum(await together(count, sample))

@@ -13,6 +13,7 @@ from ssmd.actors.report import BUCKET as STATUS_BUCKET
 from ssmd.actors.report import ConnectorReport, reports_of
 from ssmd.actors.symbol_watcher import BUCKET as CONFIG_BUCKET
 from ssmd.actors.symbol_watcher import config_key
+from ssmd.archive.together import together
 from ssmd.bus.base import KvEntry
 from ssmd.clock import NowNs, now_ns
 from ssmd.environment.check import check_feed
@@ -134,10 +135,10 @@ class Feeds:
     async def _read_versions(self) -> None:
         found: dict[str, list[str]] = {}
         try:
-            for folder in await self._store.folders("normalized/"):
-                version = folder.split("/")[1]
-                for feed in await self._store.folders(folder):
-                    found.setdefault(feed.split("/")[2], []).append(version)
+            for feeds in await together(self._store.folders, await self._store.folders("normalized/")):
+                for folder in feeds:
+                    _, version, feed, _ = folder.split("/")
+                    found.setdefault(feed, []).append(version)
         except StoreDown:
             return  # what was known last; reading the archive will say it
         self._versions = {

@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Struct
 
 from ssmd.archive.ledger import NOT_YET_ARCHIVED, SILENT_LOSS, UNARCHIVED, FeedLedger, MinuteState
+from ssmd.archive.together import plain_outages
 from ssmd.clock import NS_PER_MINUTE, minute_of
 from ssmd.gateway.history.plan import Span
-from ssmd.gateway.history.together import plain_outages
 from ssmd.gateway.times import rfc3339
 from ssmd.protocols.coverage import Gap
 from ssmd.protocols.quality import BOOK_ONLY, Status, touches, worst

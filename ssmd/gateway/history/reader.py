@@ -8,6 +8,7 @@ from typing import Final, Protocol, Self
 import trio
 from msgspec import Struct
 
+from ssmd.archive.together import together
 from ssmd.blocking import Blocking, in_thread
 from ssmd.clock import NS_PER_S, NowNs, now_ns
 from ssmd.codec import blocks, marketdata, packing
@@ -17,13 +18,15 @@ from ssmd.gateway.history.link import BusSource
 from ssmd.gateway.history.objects import NS_PER_DAY, MinuteObjects, ObjectIndex, StoredObject
 from ssmd.gateway.history.plan import FIRST_KEY, Plan, Source, Span, key_of
 from ssmd.gateway.history.tail import HELD_MESSAGES, Tail, TailMessage, TailMinute, TailPlace
-from ssmd.gateway.history.together import together
 from ssmd.model import Event
 from ssmd.store.base import Store
 from ssmd.store.keys import NormalizedKey
 
 BATCH_EVENTS: Final = 5_000
-READ_AHEAD_OBJECTS: Final = 16
+FIRST_OBJECTS: Final = 4
+READ_AHEAD_OBJECTS: Final = 64
+AHEAD_GROWS: Final = 4
+"""So long as an answer goes on; from a store in another house four take as long as one."""
 READ_AHEAD_BYTES: Final = 2 << 20
 """Compressed. At least one minute is read, whatever its size."""
 
@@ -31,7 +34,8 @@ READ_AHEAD_BYTES: Final = 2 << 20
 class Archive(Struct, frozen=True):
     """Where events are. environment: its name. stream_age_s: how long the stream keeps a message, at most.
 
-    held_messages: of one feed's tail in memory, at most; see `tail`.
+    held_messages: of one feed's tail in memory, at most; see `tail`. settled: the same store for ranges that the stream
+    has no part in: it may remember listings for a moment. None: there is none that does.
     """
 
     store: Store
@@ -42,6 +46,15 @@ class Archive(Struct, frozen=True):
     held_messages: int = HELD_MESSAGES
     now: NowNs = now_ns
     blocking: Blocking = in_thread
+    settled: Store | None = None
+
+    def may_be_live(self, span: Span) -> bool:
+        """Tell whether the stream may still hold anything of a span: it ages by when it was stored, after it was received."""
+        return span.to_ns > self.now() - int(self.stream_age_s * NS_PER_S)
+
+    def store_of(self, span: Span) -> Store:
+        """Return the store to read a span from. At the border to the stream each listing is made anew."""
+        return self.store if self.settled is None or self.may_be_live(span) else self.settled
 
 
 class _Step(Struct, frozen=True):
@@ -72,13 +85,15 @@ class MinuteReader:
         self._has_begun = False
         self._steps: list[tuple[_Step, list[tuple[NormalizedKey, bytes]]]] = []
         self._begun: tuple[_Step, Iterator[Event]] | None = None
-        self._ahead = 1
+        self._ahead = FIRST_OBJECTS
 
     @classmethod
     async def open(cls, archive: Archive, plan: Plan) -> Self:
         """Look at acknowledgements, archive and stream, in this order. Raises Problem unavailable, StoreDown."""
-        index = ObjectIndex(archive.store, plan)
-        live = [source for source in plan.sources if source.durable is not None] if _may_be_live(archive, plan) else []
+        index = ObjectIndex(archive.store_of(plan.span), plan)
+        live = (
+            [source for source in plan.sources if source.durable is not None] if archive.may_be_live(plan.span) else []
+        )
         tails = [(source.feed, await _tail(archive, plan, source)) for source in live]
         if tails:
             await index.list_since(min(archive.now(), plan.span.to_ns) - NS_PER_DAY)
@@ -112,8 +127,9 @@ class MinuteReader:
             steps.append(step)
             objects += max(1, len(step.objects))
             size_bytes += sum(one.size_bytes for one in step.objects)
-        self._ahead = min(2 * self._ahead, READ_AHEAD_OBJECTS)
-        bodies = await _bodies(self._archive.store, [one for step in steps for one in step.objects])
+        self._ahead = min(AHEAD_GROWS * self._ahead, READ_AHEAD_OBJECTS)
+        store = self._archive.store_of(self._plan.span)
+        bodies = await _bodies(store, [one for step in steps for one in step.objects])
         self._steps = [(step, [(o.key, bodies[o.key.key]) for o in step.objects]) for step in steps]
 
     async def _step(self) -> _Step | None:
@@ -145,11 +161,6 @@ class MinuteReader:
         return tuple(found)
 
 
-def _may_be_live(archive: Archive, plan: Plan) -> bool:
-    """Tell whether the stream may still hold anything of a plan: it ages by when it was stored, after it was received."""
-    return plan.span.to_ns > archive.now() - int(archive.stream_age_s * NS_PER_S)
-
-
 async def _tail(archive: Archive, plan: Plan, source: Source) -> Tail:
     async with archive.bus.use() as bus:
         acked = await bus.acked_through(archive.stream, source.durable or "")
@@ -158,14 +169,14 @@ async def _tail(archive: Archive, plan: Plan, source: Source) -> Tail:
 
 
 async def _bodies(store: Store, objects: Sequence[StoredObject]) -> dict[str, bytes]:
-    async def read(key: str) -> bytes:
-        body = await store.read(key)
+    async def read(one: StoredObject) -> bytes:
+        body = await store.read(one.key.key, one.size_bytes)
         if body is None:
-            raise StoreDown(f"object {key} was deleted while it was to be read")
+            raise StoreDown(f"object {one.key.key} was deleted while it was to be read")
         return body
 
     keys = [one.key.key for one in objects]
-    return dict(zip(keys, await together(read, keys, READ_AHEAD_OBJECTS), strict=True))
+    return dict(zip(keys, await together(read, objects, READ_AHEAD_OBJECTS), strict=True))
 
 
 def _take(events: Iterator[Event]) -> list[Event]:

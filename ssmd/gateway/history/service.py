@@ -38,6 +38,8 @@ CLOSED_AFTER_NS: Final = 3_600 * NS_PER_S
 """A range that ended so long ago does not change any more: what is wrong with a minute may become known an hour later."""
 
 CHUNK_ROWS: Final = 1_000
+CHUNK_BOOKS: Final = 250
+"""A book is as large as twenty trades, and what a piece takes as Python objects the process keeps."""
 
 Count = Callable[[Series, int], None]
 """Told how many rows of a series were handed out."""
@@ -109,11 +111,12 @@ class History:
     async def fingerprint(self, query: RowsQuery, plan: Plan, quality: Quality) -> str:
         """Return what changes whenever the answer of a closed range would: what it is made of, and what it says."""
         prefixes = [(source.version, series) for source in plan.sources for series in sorted(plan.of(source.feed))]
-        days = sorted(await days_of(self._archive.store, prefixes, plan.span))
+        store = self._archive.store_of(plan.span)
+        days = sorted(await days_of(store, prefixes, plan.span))
         listed = [
             (one.key.key, one.size_bytes)
             for day_ns in days
-            for one in await list_day(self._archive.store, prefixes, day_ns)
+            for one in await list_day(store, prefixes, day_ns)
             if plan.span.from_ns - NS_PER_DAY < one.key.minute_ns < plan.span.to_ns
         ]
         asked = (query.digest, query.shape, query.start_ns, query.end_ns, query.limit, query.cursor)
@@ -161,7 +164,7 @@ class _Read:
         rows: list[Event] = []
         while len(rows) < self._enough and (batch := await self._reader.next()) is not None:
             rows += wanted(self._query, batch.events)
-        self._enough = CHUNK_ROWS
+        self._enough = CHUNK_BOOKS if self._query.type == "book" else CHUNK_ROWS
         return rows or None
 
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from quart import Blueprint, Response, g, request
 from quart.typing import ResponseReturnValue
 
+from ssmd.archive.together import together
 from ssmd.clock import NowNs, now_ns
 from ssmd.errors import StoreDown
 from ssmd.gateway.access import Meter, Principal, Series
@@ -24,7 +25,6 @@ from ssmd.gateway.history.link import store_away
 from ssmd.gateway.history.plan import Span
 from ssmd.gateway.history.quality import Quality, quality_json, quality_members, window_members
 from ssmd.gateway.history.service import MAX_JUDGED_NS, Answer, History, counted
-from ssmd.gateway.history.together import together
 from ssmd.gateway.parameters import Parameters, shown
 from ssmd.gateway.problems import Problem
 from ssmd.gateway.query import Headers, Pairs, RowsQuery, SpanQuery, rows_query, span_query

@@ -4,7 +4,10 @@ import csv
 import gzip
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -138,3 +141,27 @@ def test_each_piece_can_be_read_when_it_has_come(compression):
         gzip.decompress(whole) if compression == "gzip" else zstandard.ZstdDecompressor().stream_reader(whole).read()
     )
     assert opened == b"one\ntwo\n"
+
+
+WITHOUT_PANDAS = """
+import sys
+from ssmd.gateway.formats.tables import ArrowWriter, ParquetWriter
+from ssmd.gateway.history.quality import Quality
+from ssmd.gateway.query import Shape
+from ssmd.model import Book, Quote, Trade
+
+head = ("kraken", "BTCUSD", 1, "c-0-1", 0, 0, 1)
+for writer in (ArrowWriter, ParquetWriter):
+    for event in (Trade(*head, "1.5", "2", "buy", "7"), Quote(*head, "1", "2", "3", "4"), Book(*head, (("1", "2"),), ())):
+        kind = type(event).__name__.lower()
+        table = writer(kind, Shape(), Quality("verified", {}))
+        assert table.begin() + table.rows([event] * 3_000) + table.end(None)
+sys.exit("pandas" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_arrow_and_parquet_are_written_without_loading_pandas():
+    """It takes 50 MB, and pyarrow loads it to look at a list. Mutant: a column made by pa.array."""
+    assert find_spec("pandas") is not None
+    assert subprocess.run([sys.executable, "-c", WITHOUT_PANDAS], timeout=60, check=False).returncode == 0

@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from ssmd.actors.edition import Edition
+from ssmd.archive.remembering import RememberingStore
 from ssmd.blocking import inline
 from ssmd.clock import NS_PER_S, minute_of
 from ssmd.codec import marketdata
@@ -109,6 +110,7 @@ async def test_a_thousand_windows_across_the_border_equal_the_brute_force_answer
         await trio.sleep(30)
         system.store.faults.delay_s = 1.2
         everything = Everything(system.dialer.broker)
+        store = RememberingStore(system.store, virtual_now_ns)
 
         async def ask() -> None:
             nonlocal crossing, asked
@@ -117,12 +119,13 @@ async def test_a_thousand_windows_across_the_border_equal_the_brute_force_answer
                 await trio.sleep(random.random())
                 held = random.choice((20, 400, 40_000))
                 archive = Archive(
-                    system.store,
+                    store,
                     SlowSource(system.dialer, random),
                     "test",
                     now=virtual_now_ns,
                     blocking=inline,
                     held_messages=held,
+                    settled=store.settled,
                 )
                 plan = random_plan(random)
                 before_seq, acked = everything.last_seq, system.dialer.broker.streams["marketdata"].ack_floors

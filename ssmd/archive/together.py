@@ -11,7 +11,7 @@ from ssmd.errors import BadRecord, StoreDown
 T = TypeVar("T")
 R = TypeVar("R")
 
-CALLS_AT_ONCE: Final = 8
+CALLS_AT_ONCE: Final = 16
 
 
 async def together(work: Callable[[T], Awaitable[R]], arguments: Sequence[T], at_once: int = CALLS_AT_ONCE) -> list[R]:
