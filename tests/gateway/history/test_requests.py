@@ -72,6 +72,7 @@ async def test_pages_of_a_day_read_each_object_once(autojump_clock, store):
 async def test_the_quality_of_a_day_is_known_within_a_second(autojump_clock, store):
     """1,440 records, one request for each: they have to go out together."""
     serving = Serving(lambda: LATER_NS, store)
+    await serving.counted(NEXT_DAY_NS)
     day = f"/api/v1/coverage?symbol=BTCUSD&start={rfc3339(DAY_NS)}&end={rfc3339(NEXT_DAY_NS)}"
     assert (await serving.json(day))["quality"]["coverage"]["verified"] == MINUTES
     assert trio.current_time() < 1.0
