@@ -1,9 +1,9 @@
 """What one client has still to get: bounded, and written many frames at a time.
 
 A client that keeps up gets each chunk by one system call, from where it is handed over: no task has to run for it.
-What its socket does not take at once waits here, and only as long as something waits there is a task that writes. When too much waits, quotes and books give way to newer ones and a
-notice says how many; trades are never left out. A client that is too slow for its trades, or whose socket takes
-nothing for a while, is cut off.
+What its socket does not take at once waits here, and as long as something waits there is a task that writes. When too
+much waits, quotes and books give way to newer ones and a notice says how many; trades are never left out. A client
+that is too slow for its trades, or whose socket takes nothing for a while, is cut off.
 """
 
 import os
@@ -40,6 +40,7 @@ class Outbox:
         "_is_writing",
         "_is_written",
         "_max_waiting_bytes",
+        "_more",
         "_room",
         "_sent",
         "_slow",
@@ -76,6 +77,7 @@ class Outbox:
         """The socket is being given a piece of the first chunk."""
         self._is_written = False
         """`run` is running, or about to."""
+        self._more: trio.Event | None = None
         self._room: trio.Event | None = None
         """What somebody waits for who has more to hand over."""
         self.sent_s = trio.current_time()
@@ -99,6 +101,8 @@ class Outbox:
         if not self._is_written:
             self._is_written = True
             self.begin_writing()
+        elif self._more is not None:
+            self._more.set()
 
     async def room(self) -> None:
         """Wait until little is waiting: for what is read from elsewhere no faster than the client takes it."""
@@ -107,10 +111,20 @@ class Outbox:
             await self._has_room()
 
     async def run(self) -> None:
-        """Write until nothing waits. Raises TooSlow, and BrokenResourceError when the client is gone."""
-        while self._waiting:
+        """Write until nothing waits; where every chunk waits, until cancelled.
+
+        Raises TooSlow, and BrokenResourceError when the client is gone.
+        """
+        while self._waiting or await self._comes_more():
             await self._write_some()
         self._is_written = False
+
+    async def _comes_more(self) -> bool:
+        if self._fileno is not None:
+            return False
+        self._more = trio.Event()  # to wait is cheaper than to begin anew for each chunk
+        await self._more.wait()
+        return bool(self._waiting)
 
     async def flush(self) -> None:
         """Return when nothing waits."""

@@ -205,7 +205,7 @@ async def test_what_waits_while_a_piece_is_being_written_can_be_taken_back_as_we
     assert 0 < sum(one["type"] == "book" for one in got) <= PIECE_BYTES / 2_000 + 1
 
 
-async def test_a_piece_that_arrives_after_all_was_abandoned_does_no_harm():
+async def test_a_piece_that_arrives_after_all_was_abandoned_does_no_harm(autojump_clock):
     near, _far = trio.testing.memory_stream_pair()
     outbox = Outbox(near)
     outbox.put(chunk(made(1, BTC_TRADE)))
@@ -214,8 +214,22 @@ async def test_a_piece_that_arrives_after_all_was_abandoned_does_no_harm():
         outbox.abandon()
 
     near.send_stream.send_all_hook = abandon
-    await outbox.run()
+    with trio.move_on_after(1):
+        await outbox.run()
     assert outbox.waiting_bytes == 0
+
+
+async def test_where_every_chunk_waits_one_writer_serves_them_all(autojump_clock):
+    near, far = trio.testing.memory_stream_pair()
+    outbox, begun = Outbox(near), []
+    async with trio.open_nursery() as nursery:
+        outbox.begin_writing = lambda: begun.append(nursery.start_soon(outbox.run))
+        for pos in range(20):
+            outbox.put(chunk(made(pos, BTC_TRADE)))
+            await trio.testing.wait_all_tasks_blocked()
+        assert [one["pos"] for one in decoded(bytes(await far.receive_some()))] == list(range(20))
+        nursery.cancel_scope.cancel()
+    assert len(begun) == 1
 
 
 async def test_each_time_that_something_begins_to_wait_one_writer_is_asked_for(pipe: Pipe):
