@@ -34,7 +34,7 @@ from ssmd.gateway.access import Grant, Principal, Series
 from ssmd.gateway.live.hub import Hub
 from ssmd.gateway.live.resume import Rewinder
 from ssmd.gateway.live.tickets import Tickets
-from ssmd.gateway.live.websocket import LiveParts, RequestHead, serve_websocket
+from ssmd.gateway.live.websocket import LiveParts, RequestHead, open_websocket
 from ssmd.model import Book, Event, Quote, Trade, message_id, type_of
 
 CLIENTS = (1, 100, 500)
@@ -110,7 +110,8 @@ async def serve(parts: LiveParts, stream: trio.SocketStream) -> None:
     while (request := connection.next_event()) is h11.NEED_DATA:
         connection.receive_data(await stream.receive_some())
     assert isinstance(request, h11.Request)
-    await serve_websocket(stream, RequestHead(request.method, request.target, tuple(request.headers)), "::1", parts)
+    head = RequestHead(request.method, request.target, tuple(request.headers))
+    await (await open_websocket(stream, head, "::1", parts)).serve()
 
 
 async def measure(clients: int, batch: int) -> None:

@@ -77,7 +77,7 @@ def _note_memory(row: Row, kind: str, mb: tuple[float, float], target: Crowd) ->
     alone_mb, beside_mb = mb
     row.note(**{f"{kind}_rss_mb": [round(alone_mb, 1), round(beside_mb, 1)]})
     if kind == "idle" and "idle_kb_each" not in row.figures:
-        row.at_most("gateway_mb", alone_mb, target.gateway_mb)
+        row.at_most("gateway_mb", beside_mb, target.gateway_mb)
         row.at_most("idle_kb_each", (beside_mb - alone_mb) * 1024 / target.clients[kind], target.idle_kb_each)
 
 

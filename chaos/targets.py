@@ -173,7 +173,7 @@ class Crowd(Struct, frozen=True, forbid_unknown_fields=True):
     """What a client that keeps up may notice of others. clients: how many of each kind of chaos/rabble.py.
 
     p99_change: of its latency, as a part of it; more only as far as quiet windows differ among themselves.
-    gateway_mb: before the idle ones, which cost so much each.
+    gateway_mb: with the idle ones there, each of which costs so much.
     """
 
     rate_per_s: int

@@ -59,7 +59,7 @@ def connector_grace_s(shards: int) -> int:
 
 
 def archiver_grace_s(feeds: int) -> int:
-    return 25 + 20 * feeds
+    return 25 + 25 * feeds
 
 
 GATEWAY_GRACE_S: Final = 70

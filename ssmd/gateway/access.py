@@ -13,7 +13,7 @@ ClientType = Literal["display", "non-display", "trading"]
 CLIENT_TYPES: Final[tuple[ClientType, ...]] = ("display", "non-display", "trading")
 
 
-class Series(Struct, frozen=True, order=True):
+class Series(Struct, frozen=True, order=True, cache_hash=True):
     """What one subscription is about."""
 
     feed: str

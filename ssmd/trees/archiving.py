@@ -16,4 +16,4 @@ def stocktaker(archive: ArchiveFeed, spec: RoleSpec, world: World) -> ChildSpec:
     key = position_key(spec.environment.name, edition.version, edition.durable)
     stock = Stock(key, Kept(spec.environment.spec.storage.normalized.retention_days))
     make = partial(Stocktaker, archive, stock, world.dialer, world.store, world.now)
-    return ChildSpec(f"stocktaker-{edition.feed}", make, BUS_BACKOFF)
+    return ChildSpec(f"stocktaker-{edition.feed}", make, BUS_BACKOFF, drain_within_s=5)

@@ -69,25 +69,34 @@ class FakeSubscriptions:
         self.handshakes: list[RequestHead] = []
         self._drained = trio.Event()
 
-    async def serve(self, transport: Transport, head: RequestHead) -> None:
+    async def open(self, transport: Transport, head: RequestHead) -> "FakeWebSocket":
         self.handshakes.append(head)
         self.transport = transport
         if head.header(b"origin"):
             raise Problem("origin_refused", "not from there")
         await transport.stream.send_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._say_goodbye, transport, nursery.cancel_scope)
-            while heard := await transport.stream.receive_some():
-                await transport.stream.send_all(heard)
-            nursery.cancel_scope.cancel()
-
-    async def _say_goodbye(self, transport: Transport, scope: trio.CancelScope) -> None:
-        await self._drained.wait()
-        await transport.stream.send_all(b"1012")
-        scope.cancel()
+        return FakeWebSocket(transport, self._drained)
 
     def drain(self) -> None:
         self._drained.set()
+
+
+class FakeWebSocket:
+    def __init__(self, transport: Transport, drained: trio.Event) -> None:
+        self._stream = transport.stream
+        self._drained = drained
+
+    async def serve(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._say_goodbye, nursery.cancel_scope)
+            while heard := await self._stream.receive_some():
+                await self._stream.send_all(heard)
+            nursery.cancel_scope.cancel()
+
+    async def _say_goodbye(self, scope: trio.CancelScope) -> None:
+        await self._drained.wait()
+        await self._stream.send_all(b"1012")
+        scope.cancel()
 
 
 class Gateway:

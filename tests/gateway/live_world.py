@@ -24,7 +24,7 @@ from ssmd.gateway.live.hub import Hub
 from ssmd.gateway.live.hub_reader import HubReader
 from ssmd.gateway.live.resume import Rewinder
 from ssmd.gateway.live.tickets import Tickets
-from ssmd.gateway.live.websocket import LiveParts, RequestHead, serve_websocket
+from ssmd.gateway.live.websocket import LiveParts, RequestHead, open_websocket
 from ssmd.gateway.problems import Problem
 from ssmd.model import Book, Event, Quote, Trade, message_id, type_of
 from ssmd.supervisor import Backoff, ChildSpec, HealthBoard, Strategy, Supervisor
@@ -183,11 +183,13 @@ class World:
         """Be the server in front: read a head, hand over, answer what is refused."""
         head = await read_head(stream)
         try:
-            await serve_websocket(stream, head, "127.0.0.1", self.parts)
+            websocket = await open_websocket(stream, head, "127.0.0.1", self.parts)
         except Problem as problem:
             self.problems.append(problem)
             await stream.send_all(f"HTTP/1.1 {problem.status} No\r\nContent-Length: 0\r\n\r\n".encode())
             await stream.aclose()
+        else:
+            await websocket.serve()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[int]:

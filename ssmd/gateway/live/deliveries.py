@@ -38,19 +38,23 @@ class Snapshot:
 class Deliveries:
     """Every set of series here may only shrink from outside, by `forget`."""
 
+    __slots__ = ("_line", "_live", "_older", "_parts", "_receiver", "_replay")
+
     def __init__(self, receiver: Receiver, line: Line, parts: LiveParts) -> None:
         self._receiver = receiver
         self._line = line
         self._parts = parts
         self._live: set[Series] = set()
         self._older: list[set[Series]] = []
-        self._replayed: set[Series] = set()
-        self._replay: trio.CancelScope | None = None
+        self._replay: _Replay | None = None
 
     @property
     def aside(self) -> set[Series]:
         """What does not come live: it is being caught up with, or replayed."""
-        return self._replayed.union(*self._older)
+        return set().union(*self._not_live())
+
+    def _not_live(self) -> list[set[Series]]:
+        return self._older if self._replay is None else [*self._older, self._replay.series]
 
     @property
     def is_catching_up(self) -> bool:
@@ -58,7 +62,7 @@ class Deliveries:
 
     def forget(self, gone: Collection[Series]) -> None:
         """Send nothing more of these."""
-        for wanted in (*self._older, self._replayed):
+        for wanted in self._not_live():
             wanted.difference_update(gone)
         if self._live.intersection(gone):
             self._live.difference_update(gone)
@@ -111,37 +115,45 @@ class Deliveries:
 
     def stop_replay(self) -> None:
         if self._replay is not None:
-            self._replay.cancel()
+            self._replay.scope.cancel()
 
-    def begin_replay(self, command_id: CommandId, period: Period, series: Collection[Series]) -> trio.CancelScope:
-        """Say that a replay begins; return what `run_replay` is to run in. Raises Problem conflict beside another."""
+    def begin_replay(self, command_id: CommandId, period: Period, series: Collection[Series]) -> "_Replay":
+        """Say that a replay begins; return what `run_replay` is to be given. Raises Problem conflict beside another."""
         if self._replay is not None:
             raise Problem("conflict", "a replay is running", 'send {"op":"stop"} to end it')
-        self._replay = trio.CancelScope()
-        self._replayed = set(series)
+        self._replay = _Replay(series)
         self._line.tell(ReplayStarted(command_id, rfc3339(period.start_ns), rfc3339(period.end_ns)))
         return self._replay
 
-    async def run_replay(self, command_id: CommandId, period: Period, scope: trio.CancelScope) -> None:
+    async def run_replay(self, command_id: CommandId, period: Period, running: "_Replay") -> None:
         """Send a period of the archive at its speed."""
         messages = 0
 
         async def take(events: Sequence[Archived]) -> None:
             nonlocal messages
-            messages += sum(event.series in self._replayed for event in events)
-            await self._take(self._replayed, events)
+            messages += sum(event.series in running.series for event in events)
+            await self._take(running.series, events)
 
         is_complete = False
-        with scope:
+        with running.scope:
             try:
-                events = self._parts.archive.events(frozenset(self._replayed), period.start_ns, period.end_ns)
+                events = self._parts.archive.events(frozenset(running.series), period.start_ns, period.end_ns)
                 await replay(events, period, take)
                 is_complete = True
             except Problem as problem:
                 self._line.tell(refusal(problem, command_id))
         self._replay = None
-        self._replayed = set()
         self._line.tell(ReplayEnded(command_id, messages, is_complete))
+
+
+class _Replay:
+    """What is replayed, and how to end that."""
+
+    __slots__ = ("scope", "series")
+
+    def __init__(self, series: Collection[Series]) -> None:
+        self.scope = trio.CancelScope()
+        self.series = set(series)
 
 
 def _snapshot(hub: Hub, series: Series) -> Snapshot | None:

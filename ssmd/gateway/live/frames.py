@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
-from wsproto import ConnectionType
-from wsproto.connection import Connection
-from wsproto.events import BytesMessage, CloseConnection, TextMessage
-from wsproto.events import Ping as WirePing
-from wsproto.events import Pong as WirePong
+from wsproto.frame_protocol import Frame, FrameProtocol, Opcode, ParseFailed
 
 _FIN: Final = 0x80
 _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA
 _MAX_REASON_BYTES: Final = 123
 
+NORMAL: Final = 1000
+NO_CODE: Final = 1005
+"""Stands for a close that says nothing; it is never sent."""
 TOO_BIG: Final = 1009
 NOT_UNDERSTOOD: Final = 4400
 
@@ -72,45 +71,45 @@ def _frame(opcode: int, payload: bytes) -> bytes:
 class FrameReader:
     """Reads what a client sends; holds one message of at most so many bytes, whatever its frames announce."""
 
+    __slots__ = ("_max_message_bytes", "_parts", "_protocol", "_size")
+
     def __init__(self, max_message_bytes: int) -> None:
-        self._connection = Connection(ConnectionType.SERVER)
+        self._protocol = FrameProtocol(client=False, extensions=[])
         self._max_message_bytes = max_message_bytes
         self._parts: list[str] = []
         self._size = 0
 
     def feed(self, data: bytes) -> Iterator[Inbound]:
         """Yield what has come completely. After a Closed nothing more is to be fed."""
-        self._connection.receive_data(data)
-        for event in self._connection.events():
-            match event:
-                case WirePing():
-                    yield Ping(bytes(event.payload))
-                case WirePong():
-                    yield Pong()
-                case CloseConnection():
-                    yield _closed(event)
+        self._protocol.receive_bytes(data)
+        try:
+            for frame in self._protocol.received_frames():
+                event = self._read(frame)
+                if event is not None:
+                    yield event
+                if isinstance(event, Closed):
                     return
-                case TextMessage() | BytesMessage():
-                    whole = self._collect(event)
-                    if whole is not None:
-                        yield whole
-                    if isinstance(whole, Closed):
-                        return
+        except ParseFailed as error:
+            yield Closed(int(error.code), is_fault=True)
 
-    def _collect(self, event: TextMessage | BytesMessage) -> Inbound | None:
-        if isinstance(event, BytesMessage):
-            return Closed(NOT_UNDERSTOOD, "a message is one JSON object, as text", is_fault=True)
-        self._size += len(event.data.encode())
+    def _read(self, frame: Frame) -> Inbound | None:
+        match frame.opcode, frame.payload:
+            case Opcode.PING, bytes(payload):
+                return Ping(payload)
+            case Opcode.PONG, _:
+                return Pong()
+            case Opcode.CLOSE, (code, _reason):
+                return Closed(NORMAL if code == NO_CODE else int(code))
+            case _, str(text):
+                return self._collect(text, is_whole=frame.message_finished)
+        return Closed(NOT_UNDERSTOOD, "a message is one JSON object, as text", is_fault=True)
+
+    def _collect(self, text: str, *, is_whole: bool) -> Inbound | None:
+        self._size += len(text.encode())
         if self._size > self._max_message_bytes:
             return Closed(TOO_BIG, f"a message may have {self._max_message_bytes} bytes", is_fault=True)
-        self._parts.append(event.data)
-        if not event.message_finished:
+        self._parts.append(text)
+        if not is_whole:
             return None
         text, self._parts, self._size = "".join(self._parts), [], 0
         return Text(text)
-
-
-def _closed(event: CloseConnection) -> Closed:
-    """Answer a close with its own code; 1005 says that there was none. Bad framing comes as a close of our side."""
-    is_fault = event.reason is not None and int(event.code) in {1002, 1007, 1009}
-    return Closed(1000 if event.code == 1005 else int(event.code), "", is_fault=is_fault)

@@ -21,6 +21,9 @@ RECENT_MESSAGES: Final = 8_192
 RECENT_BYTES: Final = 4 << 20
 """What came last is kept, so that a session that was away for a moment goes on without asking the bus."""
 
+NOTHING: Final[frozenset[Series]] = frozenset()
+"""One for all who want nothing now: Python makes a new one of 0.2 kB each time."""
+
 _log = get_logger(actor="hub")
 
 
@@ -65,9 +68,10 @@ class Hub:
     def tune(self, receiver: Receiver, series: Collection[Series]) -> None:
         """Send this session what comes of these series from now on, and of no others."""
         self._remove(receiver)
-        wanted = self._listening[receiver] = frozenset(series)
-        if not wanted:
+        if not series:
+            self._listening[receiver] = NOTHING
             return
+        wanted = frozenset(series)
         audience = self._audiences.get(wanted)
         if audience is None:
             audience = self._audiences[wanted] = _Audience(wanted)
@@ -90,7 +94,7 @@ class Hub:
         return len(self._listening)
 
     def _remove(self, receiver: Receiver) -> None:
-        audience = self._audiences.get(self._listening.get(receiver, frozenset()))
+        audience = self._audiences.get(self._listening.get(receiver, NOTHING))
         if audience is None:
             return
         del audience.receivers[receiver]

@@ -5,8 +5,8 @@ deal with that.
 """
 
 import socket
-from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import trio
@@ -26,7 +26,6 @@ PING_AFTER_S: Final = 20.0
 PONG_WITHIN_S: Final = 10.0
 GOODBYE_WITHIN_S: Final = 1.0
 
-NORMAL: Final = 1000
 SILENT: Final = 1011
 RESTART: Final = 1012
 OVERLOADED: Final = 1013
@@ -40,14 +39,30 @@ _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class Line:
+    __slots__ = (
+        "_asked_s",
+        "_closed",
+        "_frames",
+        "_has_ended",
+        "_is_broken",
+        "_is_closed",
+        "_outbox",
+        "_received",
+        "_stream",
+        "_texts",
+        "ended",
+        "heard_s",
+    )
+
     def __init__(self, stream: trio.abc.Stream, slow: Slow, received: bytes = b"") -> None:
         self._stream = stream
         self._outbox = Outbox(stream, slow)
         self._frames = FrameReader(MAX_MESSAGE_BYTES)
         self._received = received
-        self._texts: deque[str] = deque()
-        self._is_closed = trio.Event()
+        self._texts: list[str] = []
+        self._is_closed = False
         """The client has said goodbye, or nothing more can be said to it."""
+        self._closed: trio.Event | None = None
         self._is_broken = False
         self.ended = trio.Event()
         self._has_ended = False
@@ -108,8 +123,12 @@ class Line:
         except (TooSlow, *_GONE):
             self._break()
 
-    async def write(self) -> None:
-        """Write until cancelled, or until the other side is gone or takes nothing."""
+    def write_in(self, nursery: trio.Nursery) -> None:
+        """Have a task there whenever the socket does not take everything at once."""
+        self._outbox.begin_writing = partial(nursery.start_soon, self._write)
+
+    async def _write(self) -> None:
+        """Write what waits; the line ends when the other side is gone or takes nothing."""
         try:
             await self._outbox.run()
         except TooSlow as error:
@@ -136,12 +155,19 @@ class Line:
         with trio.move_on_after(GOODBYE_WITHIN_S):
             if not self._is_broken:
                 await self._outbox.flush()
-            await self._is_closed.wait()
+            if not self._is_closed:
+                self._closed = trio.Event()
+                await self._closed.wait()
         self._outbox.abandon()
 
     def _break(self) -> None:
         self._is_broken = True
-        self._is_closed.set()
+        self._close()
+
+    def _close(self) -> None:
+        self._is_closed = True
+        if self._closed is not None:
+            self._closed.set()
 
     def _lose(self) -> None:
         self._break()
@@ -158,11 +184,11 @@ class Line:
     async def receive(self) -> str:
         """Return the next message. When there will be none the line has ended, and this waits to be cancelled."""
         while not self._texts:
-            if self._is_closed.is_set():
+            if self._is_closed:
                 await trio.sleep_forever()
             self._read(await self._next_bytes())
         await trio.lowlevel.checkpoint()
-        return self._texts.popleft()
+        return self._texts.pop(0)
 
     async def _next_bytes(self) -> bytes:
         received, self._received = self._received, b""
@@ -190,4 +216,4 @@ class Line:
     def _take_closed(self, closed: Closed) -> None:
         self.end(closed.code, closed.reason)
         if not closed.is_fault:
-            self._is_closed.set()
+            self._close()

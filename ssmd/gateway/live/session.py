@@ -36,6 +36,7 @@ from ssmd.gateway.live.line import (
     MAX_MESSAGE_BYTES,
     NOTHING_ASKED,
     OVERLOADED,
+    PING_AFTER_S,
     RESTART,
     REVOKED,
     TOO_MANY,
@@ -61,6 +62,8 @@ from ssmd.gateway.times import rfc3339
 AUTH_WITHIN_S: Final = 5.0
 ASK_WITHIN_S: Final = 10.0
 HEARTBEAT_S: Final = 5.0
+NOTHING_DUE_S: Final = min(HEARTBEAT_S, ASK_WITHIN_S, PING_AFTER_S)
+"""After a session has been let in, nothing is due before this."""
 _CODES: Final[dict[CloseReason, int]] = {
     "key": BAD_KEY,
     "revoked": REVOKED,
@@ -87,6 +90,19 @@ class Caller(Struct, frozen=True):
 
 
 class LiveSession:
+    __slots__ = (
+        "_ask_by_s",
+        "_caller",
+        "_counted_drops",
+        "_deliveries",
+        "_hub",
+        "_line",
+        "_meter",
+        "_parts",
+        "_subscriptions",
+        "deliver",
+    )
+
     def __init__(self, line: Line, caller: Caller, parts: LiveParts) -> None:
         self._line = line
         self._caller = caller
@@ -96,6 +112,9 @@ class LiveSession:
         self._deliveries = Deliveries(self, line, parts)
         self.deliver = line.put
         self._counted_drops = 0
+        self._subscriptions: Subscriptions
+        self._ask_by_s: float | None = None
+        """Until then it has to ask for something; None before it has been let in."""
 
     # what others tell ----------------------------------------------------------------------------------------
 
@@ -146,8 +165,8 @@ class LiveSession:
         self._subscriptions.principal = handle.principal  # as it is now: since it was let in, it may have changed
         self._line.report_to(self._count)
         self._welcome(handle)
+        self._ask_by_s = trio.current_time() + ASK_WITHIN_S
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_time)
             if self._caller.subscribe is not None:
                 await self._do_safely(self._caller.subscribe, nursery)
             await self._obey(nursery)
@@ -163,18 +182,23 @@ class LiveSession:
         for series, messages in chunk.counts:
             self._meter.count(principal, series, messages)
 
-    async def _keep_time(self) -> None:
-        """Say when nothing comes; end a session that asks for nothing, and one whose client is not there any more."""
-        ask_by_s = trio.current_time() + ASK_WITHIN_S
+    async def keep_time(self) -> None:
+        """Say when nothing comes, and end a session that asks for nothing or whose client is gone, until the line ends."""
         while not self._line.ended.is_set():
-            now_s = trio.current_time()
-            due_s = [self._line.check_alive(now_s), self._beat(now_s)]
-            if not self._subscriptions.has_asked:
-                due_s.append(ask_by_s)
-                if now_s >= ask_by_s:
-                    self._line.end(NOTHING_ASKED, f"nothing asked within {ASK_WITHIN_S:g} s")
-            self._count_drops()
-            await trio.sleep_until(min(due_s))
+            with trio.CancelScope(deadline=self._look(trio.current_time())):
+                await self._line.ended.wait()
+
+    def _look(self, now_s: float) -> float:
+        """Do what is due; return when to look again."""
+        if self._ask_by_s is None:
+            return now_s + NOTHING_DUE_S
+        due_s = [self._line.check_alive(now_s), self._beat(now_s)]
+        if not self._subscriptions.has_asked:
+            due_s.append(self._ask_by_s)
+            if now_s >= self._ask_by_s:
+                self._line.end(NOTHING_ASKED, f"nothing asked within {ASK_WITHIN_S:g} s")
+        self._count_drops()
+        return min(due_s)
 
     def _beat(self, now_s: float) -> float:
         """Send a heartbeat if it is time for one; return when to look again."""
@@ -192,22 +216,24 @@ class LiveSession:
     async def _obey(self, nursery: trio.Nursery) -> None:
         budget = CommandBudget(self._subscriptions.principal.limits.commands_per_s, trio.current_time())
         while True:
-            text = await self._line.receive()
-            try:
-                command = parse_command(text)
-            except NotACommand as problem:
-                self._line.tell(refusal(problem))
-                self._line.end(NOT_UNDERSTOOD, problem.detail[:100])
-                await trio.sleep_forever()
-            except BadCommand as problem:
-                self._line.tell(refusal(problem, problem.command_id))
-                continue
-            wait_s = budget.take(command, trio.current_time())
-            if wait_s:
-                self._line.tell(refusal(_too_fast(budget.per_s, wait_s), command.id))
-                await trio.sleep(wait_s)  # meanwhile the client's own socket fills
-            else:
-                await self._do_safely(command, nursery)
+            await self._hear(await self._line.receive(), budget, nursery)
+
+    async def _hear(self, text: str, budget: CommandBudget, nursery: trio.Nursery) -> None:
+        try:
+            command = parse_command(text)
+        except NotACommand as problem:
+            self._line.tell(refusal(problem))
+            self._line.end(NOT_UNDERSTOOD, problem.detail[:100])
+            await trio.sleep_forever()
+        except BadCommand as problem:
+            self._line.tell(refusal(problem, problem.command_id))
+            return
+        wait_s = budget.take(command, trio.current_time())
+        if wait_s:
+            self._line.tell(refusal(_too_fast(budget.per_s, wait_s), command.id))
+            await trio.sleep(wait_s)  # meanwhile the client's own socket fills
+        else:
+            await self._do_safely(command, nursery)
 
     async def _do_safely(self, command: Command, nursery: trio.Nursery) -> None:
         try:
@@ -260,8 +286,8 @@ class LiveSession:
         period = parse_period(command, self._parts.now())
         selection = self._select(command)
         self._tell_refused(command.id, selection)
-        scope = self._deliveries.begin_replay(command.id, period, selection.series)
-        nursery.start_soon(self._deliveries.run_replay, command.id, period, scope)
+        running = self._deliveries.begin_replay(command.id, period, selection.series)
+        nursery.start_soon(self._deliveries.run_replay, command.id, period, running)
 
     def _select(self, wanted: Wanted) -> Selection:
         return Readable(self._subscriptions.principal, self._parts.catalog.series(), self._parts.now()).select(wanted)

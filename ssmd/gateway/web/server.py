@@ -30,11 +30,17 @@ from ssmd.supervisor import contain
 BACKLOG: Final = 1024
 
 
+class WebSocket(Protocol):
+    async def serve(self) -> None:
+        """Return when it has ended."""
+        ...
+
+
 class Subscriptions(Protocol):
     """The live sessions of /subscribe."""
 
-    async def serve(self, transport: Transport, head: RequestHead) -> None:
-        """Serve one WebSocket until it ends. Raises Problem when it is refused; nothing has been sent then."""
+    async def open(self, transport: Transport, head: RequestHead) -> WebSocket:
+        """Return a WebSocket to serve. Raises Problem when it is refused; nothing has been sent then."""
         ...
 
     def drain(self) -> None:
@@ -148,12 +154,19 @@ class Web:
     async def _answer(self, transport: Transport, guest: Guest) -> None:
         """Serve requests one after another; a WebSocket is the last thing on its connection."""
         try:
-            received = await read_head(transport.stream, b"", MAX_HEAD_BYTES, self._patience.head_s)
-            head = subscription(received)
-            if received and head is None:
-                head = await HttpConnection(self._http, transport, guest).serve(received)
-            if head is not None:
-                self._doors.is_served(guest)
-                await self._parts.subscriptions.serve(transport, head)
+            websocket = await self._opened(transport, guest)
         except Problem as problem:
             await say_last(transport.stream, raw_answer(problem, request_id(now_ns())))
+            return
+        if websocket is not None:  # nothing of its request is kept while it lasts
+            await websocket.serve()
+
+    async def _opened(self, transport: Transport, guest: Guest) -> WebSocket | None:
+        received = await read_head(transport.stream, b"", MAX_HEAD_BYTES, self._patience.head_s)
+        head = subscription(received)
+        if received and head is None:
+            head = await HttpConnection(self._http, transport, guest).serve(received)
+        if head is None:
+            return None
+        self._doors.is_served(guest)
+        return await self._parts.subscriptions.open(transport, head)

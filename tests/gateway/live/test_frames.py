@@ -63,3 +63,27 @@ def test_the_limit_counts_bytes_over_all_frames_of_a_message():
 def test_a_close_is_answered_with_its_own_code():
     client, reader = Connection(ConnectionType.CLIENT), FrameReader(10)
     assert list(reader.feed(client.send(CloseConnection(1001, "bye")))) == [Closed(1001)]
+
+
+@pytest.mark.parametrize("code", [1002, 1007, 1009])
+def test_a_client_that_closes_for_a_fault_of_ours_says_goodbye_all_the_same(code: int):
+    client, reader = Connection(ConnectionType.CLIENT), FrameReader(10)
+    assert list(reader.feed(client.send(CloseConnection(code, "what was that")))) == [Closed(code)]
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"\x81\x01x", 1002),  # not masked
+        (b"\xc1\x80\0\0\0\0", 1002),  # compressed
+        (b"\x80\x80\0\0\0\0", 1002),  # goes on with nothing
+        (b"\x83\x80\0\0\0\0", 1002),  # of no kind that there is
+        (b"\x09\x80\0\0\0\0", 1002),  # a ping in parts
+        (b"\x88\x81\0\0\0\0x", 1002),  # half a code
+        (b"\x81\x81\0\0\0\0\xff", 1007),  # no text
+        (b"\x82\x81\0\0\0\0x", 4400),  # binary
+    ],
+)
+def test_what_is_no_websocket_is_a_fault_with_its_code(data: bytes, code: int):
+    (end,) = FrameReader(10).feed(data)
+    assert (end.code, end.is_fault) == (code, True)

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from random import Random
 
 import pytest
@@ -109,7 +110,7 @@ async def test_a_slow_client_misses_quotes_and_books_but_never_trades_and_is_tol
     everything = [made(pos, each, random.randrange(200)) for pos, each in enumerate(series, 1)]
     peak = 0
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pipe.outbox.run)
+        pipe.outbox.begin_writing = partial(nursery.start_soon, pipe.outbox.run)
         for event in everything:
             pipe.outbox.put(chunk(event))
             peak = max(peak, pipe.outbox.waiting_bytes)
@@ -202,6 +203,43 @@ async def test_what_waits_while_a_piece_is_being_written_can_be_taken_back_as_we
     got = decoded(bytes(await far.receive_some(1 << 24)))
     assert [one["pos"] for one in got if one["type"] == "trade"] == list(range(0, 300, 2))
     assert 0 < sum(one["type"] == "book" for one in got) <= PIECE_BYTES / 2_000 + 1
+
+
+async def test_a_piece_that_arrives_after_all_was_abandoned_does_no_harm(autojump_clock):
+    near, _far = trio.testing.memory_stream_pair()
+    outbox = Outbox(near)
+    outbox.put(chunk(made(1, BTC_TRADE)))
+
+    async def abandon() -> None:
+        outbox.abandon()
+
+    near.send_stream.send_all_hook = abandon
+    with trio.move_on_after(1):
+        await outbox.run()
+    assert outbox.waiting_bytes == 0
+
+
+async def test_where_every_chunk_waits_one_writer_serves_them_all(autojump_clock):
+    near, far = trio.testing.memory_stream_pair()
+    outbox, begun = Outbox(near), []
+    async with trio.open_nursery() as nursery:
+        outbox.begin_writing = lambda: begun.append(nursery.start_soon(outbox.run))
+        for pos in range(20):
+            outbox.put(chunk(made(pos, BTC_TRADE)))
+            await trio.testing.wait_all_tasks_blocked()
+        assert [one["pos"] for one in decoded(bytes(await far.receive_some()))] == list(range(20))
+        nursery.cancel_scope.cancel()
+    assert len(begun) == 1
+
+
+async def test_each_time_that_something_begins_to_wait_one_writer_is_asked_for(pipe: Pipe):
+    asked: list[int] = []
+    pipe.outbox.begin_writing = lambda: asked.append(pipe.outbox.waiting_bytes)
+    for _ in range(2):
+        for pos in range(200):
+            pipe.outbox.put(chunk(made(pos, BTC_TRADE)))
+        await pipe.read_all()
+    assert len(asked) == 2
 
 
 async def test_frames_that_the_socket_has_whole_are_counted_when_the_session_is_cut(pipe: Pipe):

@@ -3,9 +3,11 @@
 import msgspec
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 from wsproto.events import CloseConnection
 
 from ssmd.gateway.access import Grant, Limits, Series
+from ssmd.gateway.live.events import Chunk
 from ssmd.gateway.live.line import NOTHING_ASKED, RESTART, REVOKED, SILENT, TOO_MANY
 from tests.gateway.live_world import KEY, World, book, ids, quote, trade
 
@@ -245,6 +247,38 @@ async def test_usage_is_counted_exactly_as_it_was_received(autojump_clock, world
 
 
 # the end -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_is_let_in_late_has_its_time_from_then_on(autojump_clock, world: World):
+    async with world.running(), world.client("", nothing="here") as client:
+        await trio.sleep(4.9)
+        await client.say(op="auth", key=KEY)
+        await client.next_of("welcome")
+        await client.next_of("heartbeat")
+        assert trio.current_time() == pytest.approx(9.9)
+        assert await client.closed() == NOTHING_ASKED
+    assert trio.current_time() == pytest.approx(14.9)
+
+
+async def settled_tasks() -> int:
+    """Return how many tasks there are once nothing is starting or ending any more."""
+    await wait_all_tasks_blocked(0.02)
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+async def test_a_session_that_waits_holds_two_tasks_and_none_of_them_to_write(world: World):
+    async with world.running(), world.listening() as port:
+        before = await settled_tasks()
+        client = await world.dial(port, "?symbols=BTCUSD", receive_bytes=4096)
+        await client.next_of("subscribed")
+        served = before + 2
+        assert await settled_tasks() == served
+        (session,) = world.parts.hub._listening
+        for _ in range(20):
+            session.deliver(Chunk((), bytes(50_000)))
+        assert trio.lowlevel.current_statistics().tasks_living == served + 1
+        while trio.lowlevel.current_statistics().tasks_living > served:
+            await client.stream.receive_some()
 
 
 async def test_a_session_that_asks_for_nothing_is_closed_after_ten_seconds(autojump_clock, world: World):

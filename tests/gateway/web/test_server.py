@@ -292,22 +292,27 @@ async def test_an_answer_that_breaks_off_is_seen_to_be_broken():
 async def test_a_bug_in_one_session_ends_that_one_alone():
     with structlog.testing.capture_logs() as logs:
         async with serving() as (gateway, client):
-            serve = gateway.subscriptions.serve
+            healthily = gateway.subscriptions.open
             async with await gateway.connect() as healthy, await gateway.connect() as unlucky:
                 await healthy.send_all(HANDSHAKE)
                 await healthy.receive_some()
-                gateway.subscriptions.serve = _break
+                gateway.subscriptions.open = _opened_broken
                 await unlucky.send_all(HANDSHAKE)
                 assert await is_closed(unlucky)
-                gateway.subscriptions.serve = serve
+                gateway.subscriptions.open = healthily
                 await healthy.send_all(b"well")
                 assert await healthy.receive_some() == b"well"
                 assert (await client.get("/health")).status_code == 200
     assert [line["event"] for line in logs] == ["connection_failed"]
 
 
-async def _break(_transport: object, _received: bytes) -> None:
-    raise RuntimeError("a bug")
+class _Broken:
+    async def serve(self) -> None:
+        raise RuntimeError("a bug")
+
+
+async def _opened_broken(_transport: object, _head: object) -> _Broken:
+    return _Broken()
 
 
 async def test_drain_refuses_newcomers_lets_requests_finish_and_tells_sessions_to_come_back():
