@@ -103,6 +103,13 @@ class Catalog:
         wanted = text.upper()
         return [row for row in rows if wanted in row.symbol or wanted in row.name.upper()]
 
+    async def edges_of(self, row: SymbolRow) -> Edges:
+        """Return from when to when there is something of a symbol, of whatever type. Raises StoreDown."""
+        found = await together(lambda series: self.edges(series, row.version), row.series)
+        first = [edges.first_ns for edges in found if edges.first_ns is not None]
+        last = [edges.last_ns for edges in found if edges.last_ns is not None]
+        return Edges(min(first, default=None), max(last, default=None))
+
     async def edges(self, series: Series, version: str) -> Edges:
         """Return from when to when there is something of a series in the archive. Raises StoreDown."""
         known = self._edges.get((version, series))

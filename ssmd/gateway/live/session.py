@@ -64,6 +64,8 @@ ASK_WITHIN_S: Final = 10.0
 HEARTBEAT_S: Final = 5.0
 NOTHING_DUE_S: Final = min(HEARTBEAT_S, ASK_WITHIN_S, PING_AFTER_S)
 """After a session has been let in, nothing is due before this."""
+NO_SNAPSHOT: Final = "no snapshot: `from` brings the messages themselves"
+
 _CODES: Final[dict[CloseReason, int]] = {
     "key": BAD_KEY,
     "revoked": REVOKED,
@@ -273,8 +275,8 @@ class LiveSession:
             self._deliveries.go_live(selection.series, snapshot=command.snapshot)
             return
         wanted = self._deliveries.set_back(selection.series)
-        warnings = (*selection.warnings, *((beginning.warning,) if beginning.warning else ()))
-        self._answer(command.id, replace(selection, warnings=warnings))
+        warnings = [*selection.warnings, beginning.warning, NO_SNAPSHOT if command.snapshot else ""]
+        self._answer(command.id, replace(selection, warnings=tuple(filter(None, warnings))))
         nursery.start_soon(self._deliveries.catch_up, beginning, wanted)
 
     def _answer(self, command_id: CommandId, selection: Selection) -> None:

@@ -138,7 +138,7 @@ class _Routes:
         return self._listed({"data": await together(self._symbol, rows)})
 
     async def _symbol(self, row: SymbolRow) -> dict[str, object]:
-        edges = await self._catalog.edges(row.series[0], row.version)
+        edges = await self._catalog.edges_of(row)
         return {
             "symbol": row.symbol,
             "name": row.name,

@@ -272,3 +272,13 @@ def test_a_point_is_a_number_or_a_time():
     assert parse_origin("pos:12@a1", START_NS) == Behind(12, "a1")
     assert parse_origin("-5m", START_NS) == Since(START_NS - 300 * 10**9)
     assert parse_origin("2025-12-06T14:00:00.5+00:00", START_NS + 10**9) == Since(START_NS + 5 * 10**8)
+
+
+async def test_a_snapshot_beside_from_is_not_left_out_without_a_word(autojump_clock, world: World):
+    async with world.running():
+        await world.publish(quote(1, "BTCUSD"))
+        async with world.client("?symbols=BTCUSD&from=pos:0&snapshot=true") as client:
+            told = await client.next_of("subscribed")
+            assert told["warnings"] == ["no snapshot: `from` brings the messages themselves"]
+        async with world.client("?symbols=BTCUSD&from=pos:0") as client:
+            assert (await client.next_of("subscribed"))["warnings"] == []

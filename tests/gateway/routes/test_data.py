@@ -277,6 +277,14 @@ async def test_types_feeds_and_expiry_of_grants_hold_for_history(autojump_clock,
     assert await serving.rows("/api/v1/feeds") == []
 
 
+async def test_a_symbol_is_there_from_its_first_to_its_last_minute_of_any_type(autojump_clock):
+    """Mutant: take one type for all."""
+    serving = Serving(lambda: at(60))
+    archive(serving.store, [made(1, at(3)), made(2, at(7))])
+    (row,) = [row for row in await serving.rows("/api/v1/symbols") if row["symbol"] == "BTCUSD"]
+    assert (row["first"], row["last"]) == (T(at(3)), T(at(8)))
+
+
 async def test_what_was_handed_out_is_counted_exactly(autojump_clock, serving):
     for form in ("json", "ndjson", "csv", "arrow", "parquet"):
         serving.meter.rows.clear()
