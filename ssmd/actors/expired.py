@@ -12,7 +12,9 @@ from ssmd.model import EVENT_TYPES
 from ssmd.store.base import ObjectMeta, Store
 from ssmd.store.key_rules import MAX_PART
 from ssmd.store.keys import (
+    DIGEST_ENDING,
     SHORTFALL_ENDING,
+    DigestKey,
     MinuteKey,
     NormalizedKey,
     QualityKey,
@@ -159,6 +161,9 @@ def _dated(key: str) -> _Dated | None:
         if key.endswith(SHORTFALL_ENDING):
             mark = ShortfallKey.parse(key)
             return _Dated(mark.feed, mark.minute_ns, MAX_PART + 1, is_proof=False)  # a doubt goes last
+        if key.endswith(DIGEST_ENDING):
+            digest = DigestKey.parse(key)
+            return _Dated(digest.feed, digest.minute_ns, 0, is_proof=True)
         minute = MinuteKey.parse(key)
     except BadRecord:
         return None

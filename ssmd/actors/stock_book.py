@@ -73,6 +73,13 @@ class StockBook:
     def has_one_record(self, minute_ns: int) -> bool:
         return len(self._records.get(minute_ns, ())) == 1
 
+    def is_counted(self, day_ns: int) -> bool:
+        """Tell whether a day has records, and all that were seen are counted."""
+        of_day = range(day_ns, day_ns + NS_PER_DAY, NS_PER_MINUTE)
+        return any(minute_ns in self._records for minute_ns in of_day) and not any(
+            minute_ns in self._waiting for minute_ns in of_day
+        )
+
     def ripe(self, passed_s: float) -> list[int]:
         """Return the minutes that may be counted, in order."""
         return sorted(minute_ns for minute_ns, seen_s in self._waiting.items() if seen_s <= passed_s)

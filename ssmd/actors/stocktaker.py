@@ -15,6 +15,7 @@ from msgspec import Struct
 from ssmd import metrics
 from ssmd.actors.batcher import ArchiveFeed
 from ssmd.actors.stock_book import Kept, StockBook
+from ssmd.archive.digest import bind_day
 from ssmd.archive.position import BUCKET, Position, decode_position, encode_position
 from ssmd.archive.shortfall import (
     NS_PER_DAY,
@@ -67,6 +68,7 @@ class Stocktaker:
         self._draining = trio.Event()
         self._book = StockBook(None, stock.kept)
         self._marked: set[int] = set()
+        self._bound: set[int] = set()
         self._looked_s = 0.0
         self._log = get_logger(feed=self._feed, version=self._version, actor="stocktaker")
 
@@ -97,6 +99,7 @@ class Stocktaker:
                 await self._list(is_whole=False)
         if is_whole:
             await self._look_at_marks()
+            await self._bind_days()
         await self._write_position()
 
     async def _list(self, *, is_whole: bool) -> None:
@@ -168,6 +171,16 @@ class Stocktaker:
         await self._store.delete(ShortfallKey(self._version, self._feed, minute_ns).key)
         self._marked.discard(minute_ns)
         self._log.info("minute_archived_whole", minute=minute_ns)
+
+    async def _bind_days(self) -> None:
+        """Bind the records of each day that is over and counted."""
+        now_ns = self._now()
+        begins_ns = self._book.begins_ns(now_ns)
+        for day_ns in range(-(-begins_ns // NS_PER_DAY) * NS_PER_DAY, now_ns - NS_PER_DAY - RECENT_NS, NS_PER_DAY):
+            if self._book.is_counted(day_ns) and day_ns not in self._bound:
+                if await bind_day(self._store, self._version, self._feed, day_ns):
+                    self._log.info("day_bound", day=day_ns)
+                self._bound.add(day_ns)
 
     # how far -------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,16 @@ from ssmd.backup.parallel import in_parallel
 from ssmd.errors import BadRecord
 from ssmd.model import EVENT_TYPES, is_token
 from ssmd.store.base import Store
-from ssmd.store.keys import KEPT_PREFIXES, MinuteKey, NormalizedKey, QualityKey, RawKey, ShortfallKey, raw_prefix
+from ssmd.store.keys import (
+    KEPT_PREFIXES,
+    DigestKey,
+    MinuteKey,
+    NormalizedKey,
+    QualityKey,
+    RawKey,
+    ShortfallKey,
+    raw_prefix,
+)
 
 DATED_BELOW: Final = ("minutes", *EVENT_TYPES)
 """What lies below a feed of normalized data and has days; anything else there is taken whole."""
@@ -98,10 +107,10 @@ def feed_of(key: str) -> str | None:
 
 
 _PARSERS: Final[
-    dict[str, tuple[Callable[[str], RawKey | QualityKey | ShortfallKey | NormalizedKey | MinuteKey], ...]]
+    dict[str, tuple[Callable[[str], RawKey | QualityKey | ShortfallKey | DigestKey | NormalizedKey | MinuteKey], ...]]
 ] = {
     "raw": (RawKey.parse, RawKey.parse_manifest),
-    "quality": (QualityKey.parse, ShortfallKey.parse),
+    "quality": (QualityKey.parse, ShortfallKey.parse, DigestKey.parse),
     "normalized": (NormalizedKey.parse, MinuteKey.parse),
 }
 

@@ -4,6 +4,7 @@ from hashlib import sha256
 
 from msgspec import Struct, field
 
+from ssmd.archive.digest import bind_day
 from ssmd.archive.shortfall import marks, take_mark_if_filled
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import AlreadyStored, BadRecord
@@ -98,6 +99,8 @@ async def finish(store: Store, index: Index, summary: Summary, *, is_dry: bool) 
     body = encode(_manifest(index, summary))
     await put_range_manifest(store, key, body)
     summary.manifest = key
+    for day_ns in range(-(-summary.start_ns // NS_PER_DAY) * NS_PER_DAY, summary.end_ns - NS_PER_DAY + 1, NS_PER_DAY):
+        await bind_day(store, summary.version, summary.feed, day_ns)
 
 
 async def _take_marks(store: Store, summary: Summary, *, is_dry: bool) -> None:

@@ -15,7 +15,9 @@ from ssmd.reprocess.hold import hold_names, holds
 from ssmd.reprocess.report import RangeManifest
 from ssmd.store.base import ObjectMeta, Store
 from ssmd.store.keys import (
+    DIGEST_ENDING,
     SHORTFALL_ENDING,
+    DigestKey,
     MinuteKey,
     NormalizedKey,
     QualityKey,
@@ -177,8 +179,10 @@ def _dated(version: str, feed: str) -> Iterable[tuple[str, Parse]]:
     yield quality_prefix(version, feed), _of_the_ledger
 
 
-def _of_the_ledger(key: str) -> QualityKey | ShortfallKey:
-    """Return what a record or a mark is about; BadRecord for any other key."""
+def _of_the_ledger(key: str) -> QualityKey | ShortfallKey | DigestKey:
+    """Return what a record, a mark or a digest is about; BadRecord for any other key."""
+    if key.endswith(DIGEST_ENDING):
+        return DigestKey.parse(key)
     return ShortfallKey.parse(key) if key.endswith(SHORTFALL_ENDING) else QualityKey.parse(key)
 
 

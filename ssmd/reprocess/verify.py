@@ -11,6 +11,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
+from ssmd.archive.digest import unbind
 from ssmd.codec import marketdata
 from ssmd.codec.packing import Item, Series, once
 from ssmd.errors import BadRecord, ConfigError
@@ -35,7 +36,7 @@ from ssmd.reprocess.verify_raw import (
 )
 from ssmd.reprocess.verify_report import Finding, MinuteResult, Report
 from ssmd.store.base import Store
-from ssmd.store.keys import SHORTFALL_ENDING, QualityKey, RawKey, day_prefix, quality_prefix
+from ssmd.store.keys import DIGEST_ENDING, SHORTFALL_ENDING, DigestKey, QualityKey, RawKey, day_prefix, quality_prefix
 
 __all__ = ["Finding", "MinuteResult", "Report", "VerifySpec", "verify"]
 
@@ -98,6 +99,7 @@ class _Verifier:
         self._archived: Minutes = {}
         self._recorded: set[RawKey] = set()
         """Raw objects of the day that have a ledger record."""
+        self._digest: dict[RawKey, bytes] = {}
 
     async def run(self, on_minute: OnMinute) -> Report:
         self._report.ledger = bool(await self._store.folders(quality_prefix(self._spec.version, self._spec.feed)))
@@ -225,6 +227,8 @@ class _Verifier:
         if text is None:
             self._find(Finding("ledger", name, "there is no record", key.minute_ns))
             return
+        if self._digest.get(key, text) != text:
+            self._find(Finding("ledger", name, "the digest of the day says something else", key.minute_ns))
         if tally is None:
             return
         self._report.ledger_records += 1
@@ -248,8 +252,18 @@ class _Verifier:
             spec = self._spec
             self._archived = await objects_of_day(self._store, spec.version, spec.feed, self._day_ns)
             prefix = day_prefix(quality_prefix(spec.version, spec.feed), self._day_ns)
+            others = (SHORTFALL_ENDING, DIGEST_ENDING)
             named = [meta.key for meta in await self._store.list(prefix)]
-            self._recorded = {QualityKey.parse(key).raw for key in named if not key.endswith(SHORTFALL_ENDING)}
+            self._recorded = {QualityKey.parse(key).raw for key in named if not key.endswith(others)}
+            self._digest = await self._unbound() if f"{prefix.rstrip('/')}{DIGEST_ENDING}" in named else {}
+
+    async def _unbound(self) -> dict[RawKey, bytes]:
+        key = DigestKey(self._spec.version, self._spec.feed, self._day_ns).key
+        try:
+            return unbind(await self._store.read(key) or b"")
+        except BadRecord as error:
+            self._find(Finding("ledger", key, f"the digest of the day cannot be read: {error}", self._day_ns))
+            return {}
 
     def _find_lone(self) -> None:
         for minute_ns in sorted(self._archived):

@@ -6,14 +6,17 @@ normalized/<version>/<feed>/minutes/<YYYY>/<MM>/<DD>/<HH>-<MM>.json             
 normalized/<version>/<feed>/ranges/<start>-<end>.json                               of a whole range, as 20251201T0000Z
 quality/<version>/<feed>/<YYYY>/<MM>/<DD>/<HH>-<MM>.json        what is known of raw part 00; others: <HH>-<MM>.p01.json
 quality/<version>/<feed>/<YYYY>/<MM>/<DD>/<HH>-<MM>.short.json  the archive has fewer events of this minute than were made
+quality/<version>/<feed>/<YYYY>/<MM>/<DD>/day.jsonl.zst         all records of a day that is over, for who reads days
 holds/<name>.json                                                                   raw data that must stay for now
 """
 
 import re
+from contextlib import suppress
 from typing import Final, Self, cast
 
 from msgspec import Struct
 
+from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import BadRecord
 from ssmd.model import EVENT_TYPES, EventType
 from ssmd.store.key_rules import check_key, minute_at, need_minute, need_part, need_series, need_token, utc
@@ -25,6 +28,7 @@ KEPT_PREFIXES: Final = ("raw/", "normalized/", "quality/")
 """What every key of something to keep starts with: what a backup holds. Holds and probes are for the moment only."""
 
 SHORTFALL_ENDING: Final = ".short.json"
+DIGEST_ENDING: Final = "/day.jsonl.zst"
 _OBJECT_ENDING: Final = ".jsonl.zst"
 _MANIFEST_ENDING: Final = ".manifest.json"
 
@@ -44,6 +48,7 @@ _QUALITY: Final = re.compile(
 _SHORTFALL: Final = re.compile(
     r"quality/([^/]+)/([^/]+)/([0-9]{4})/([0-9]{2})/([0-9]{2})/([0-9]{2})-([0-9]{2})\.short\.json"
 )
+_DIGEST: Final = re.compile(r"quality/([^/]+)/([^/]+)/([0-9]{4})/([0-9]{2})/([0-9]{2})/day\.jsonl\.zst")
 _RANGE: Final = re.compile(
     r"normalized/([^/]+)/([^/]+)/ranges/([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})Z"
     r"-([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})Z\.json"
@@ -208,6 +213,31 @@ class ShortfallKey(Struct, frozen=True):
         except ValueError:
             pass
         raise BadRecord(f"not the key of a shortfall: {key[:200]!r}")
+
+
+class DigestKey(Struct, frozen=True):
+    """All ledger records of the day that begins at day_ns."""
+
+    version: str
+    feed: str
+    day_ns: int
+
+    @property
+    def key(self) -> str:
+        return f"{day_prefix(quality_prefix(self.version, self.feed), self.day_ns).rstrip('/')}{DIGEST_ENDING}"
+
+    @property
+    def minute_ns(self) -> int:
+        """The last minute that it may tell of."""
+        return self.day_ns + 1439 * NS_PER_MINUTE
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """Return which day this digest is about; BadRecord for any other key."""
+        with suppress(ValueError):
+            if (found := _DIGEST.fullmatch(key)) is not None:
+                return cls(found[1], found[2], minute_at(found[3], found[4], found[5], "00", "00"))
+        raise BadRecord(f"not the key of a digest: {key[:200]!r}")
 
 
 class MinuteKey(Struct, frozen=True):

@@ -13,19 +13,20 @@ from ssmd.actors.batcher import ArchiveFeed, Batcher
 from ssmd.actors.edition import Edition
 from ssmd.actors.stock_book import Kept
 from ssmd.actors.stocktaker import PACE_S, WHOLE_EVERY, Stock, Stocktaker
+from ssmd.archive.digest import unbind
 from ssmd.archive.ledger import ledger, merged_gaps
 from ssmd.archive.position import BUCKET, Position, decode_position, encode_position
-from ssmd.archive.shortfall import NS_PER_HOUR
+from ssmd.archive.shortfall import NS_PER_DAY, NS_PER_HOUR
 from ssmd.blocking import inline
 from ssmd.bus.base import Bus, Consumer, Incoming, Outgoing
 from ssmd.bus.memory import MemoryDialer
-from ssmd.clock import NS_PER_MINUTE
+from ssmd.clock import NS_PER_MINUTE, NS_PER_S
 from ssmd.codec import blocks, marketdata
 from ssmd.errors import StoreDown
 from ssmd.model import message_id
 from ssmd.protocols import quality
 from ssmd.protocols.quality import Figures, LedgerRecord, Source
-from ssmd.store.keys import QualityKey, RawKey, ShortfallKey
+from ssmd.store.keys import DigestKey, QualityKey, RawKey, ShortfallKey
 from ssmd.store.memory import MemoryStore
 from ssmd.supervisor import Backoff, ChildSpec, Strategy, Supervisor
 from tests.actors.fakes import START_NS, virtual_now_ns
@@ -422,3 +423,21 @@ async def test_the_position_names_the_stream_and_how_far_it_is_counted(rig, auto
     await rig.file(record(8, 1))
     await rig.archiver(LONG_S)
     assert rig.position.stream_seq == 1
+
+
+async def test_the_records_of_a_day_that_is_over_and_counted_are_bound(rig, autojump_clock):
+    day_ns = START_NS // NS_PER_DAY * NS_PER_DAY
+    digest = DigestKey("v1", FEED, day_ns)
+    await remember(rig, Position(day_ns, minute(0), {minute(0): 1}))
+    await rig.file(record(0, 0), record(1, 3))
+    midnight_s = (day_ns + NS_PER_DAY - START_NS) / NS_PER_S
+    await trio.sleep(midnight_s + 3 * 3600)
+    await rig.publish(trade(midnight_s + 3 * 3600, 0))  # one minute that is not over: nothing is counted yet
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.archiver, 3600)
+        await trio.sleep(1)
+        assert digest.key not in rig.store.objects
+        await trio.sleep(1800)
+        assert set(unbind(rig.store.objects[digest.key])) == {RawKey(FEED, minute(0)), RawKey(FEED, minute(1))}
+        nursery.cancel_scope.cancel()
+    assert rig.marks == [ShortfallKey("v1", FEED, minute(1)).key]

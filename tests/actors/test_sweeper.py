@@ -17,7 +17,7 @@ from ssmd.clock import NS_PER_MINUTE, minute_of
 from ssmd.environment.load import load
 from ssmd.errors import StoreDown
 from ssmd.store.base import Hold
-from ssmd.store.keys import MinuteKey, NormalizedKey, QualityKey, RangeKey, RawKey, ShortfallKey, hold_key
+from ssmd.store.keys import DigestKey, MinuteKey, NormalizedKey, QualityKey, RangeKey, RawKey, ShortfallKey, hold_key
 from ssmd.store.memory import MemoryStore
 from ssmd.store.objects import local_store
 from tests.actors.fakes import START_NS, virtual_now_ns
@@ -40,7 +40,7 @@ async def put_raw(store, *keys: RawKey) -> None:
         await store.create(key.manifest, key.manifest.encode())
 
 
-async def put(store, *keys: NormalizedKey | MinuteKey | RangeKey | QualityKey | ShortfallKey) -> None:
+async def put(store, *keys: NormalizedKey | MinuteKey | RangeKey | QualityKey | ShortfallKey | DigestKey) -> None:
     for key in keys:
         await store.create(key.key, b"x")
 
@@ -118,9 +118,12 @@ async def test_what_is_known_of_a_minute_stays_as_long_as_anything_of_it(retenti
 async def test_the_mark_of_a_short_minute_goes_behind_its_records(store):
     """Mutant: a mark that goes first leaves a minute that is called verified for a moment."""
     minute_ns = raw(8).minute_ns
-    await put(store, QualityKey("v1", "kraken", minute_ns), ShortfallKey("v1", "kraken", minute_ns))
+    digest = DigestKey("v1", "kraken", minute_ns - minute_ns % DAY_NS)
+    await put(store, digest, QualityKey("v1", "kraken", minute_ns), ShortfallKey("v1", "kraken", minute_ns))
+    await sweep(store, Retention(9, 9))
+    assert digest.key in await names(store)
     await sweep(store, Retention(7, 7), max_deletes=1)
-    assert await names(store) == {ShortfallKey("v1", "kraken", minute_ns).key}
+    assert await names(store) == {digest.key, ShortfallKey("v1", "kraken", minute_ns).key}
     await sweep(store, Retention(7, 7))
     assert await names(store) == set()
 

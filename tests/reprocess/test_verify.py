@@ -7,13 +7,15 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from ssmd.archive.digest import bind_day, unbind
+from ssmd.archive.records import NS_PER_DAY
 from ssmd.clock import NS_PER_S
 from ssmd.codec import blocks
 from ssmd.errors import ConfigError
 from ssmd.protocols import quality
 from ssmd.protocols.coverage import Gap
 from ssmd.reprocess.verify import Report, VerifySpec, sampled, verify
-from ssmd.store.keys import NormalizedKey, QualityKey, RawKey
+from ssmd.store.keys import DigestKey, NormalizedKey, QualityKey, RawKey
 from tests.reprocess.captured import FEED, Captured, at, faulty_run
 
 LAST = RawKey(FEED, at(4))
@@ -316,6 +318,21 @@ async def test_a_ledger_record_that_says_something_else_is_found(world, autojump
     world.store.objects[name] = quality.encode(replace(record, figures=figures))
     (finding,) = (await report_of(world)).findings
     assert (finding.object, finding.detail) == (name, "figures.checksums_failed is 3, raw data gives 0")
+
+
+async def test_a_digest_that_says_something_else_than_its_records_is_found(world, autojump_clock):
+    day_ns = at(0) // NS_PER_DAY * NS_PER_DAY
+    await bind_day(world.store, "v1", FEED, day_ns)
+    assert (await report_of(world)).findings == []
+    name, digest = QualityKey.of("v1", LAST).key, DigestKey("v1", FEED, day_ns).key
+    texts = unbind(world.store.objects[digest])
+    texts[LAST] = texts[LAST].replace(b'"checksums_failed":0', b'"checksums_failed":7')
+    world.store.objects[digest] = blocks.compress(b"".join(texts.values()))
+    (finding,) = (await report_of(world)).findings
+    assert (finding.object, finding.detail) == (name, "the digest of the day says something else")
+    world.store.objects[digest] = b"?"
+    (finding,) = (await report_of(world)).findings
+    assert finding.object == digest
 
 
 async def test_who_wrote_a_record_is_not_compared(world, autojump_clock):
