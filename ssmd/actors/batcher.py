@@ -17,6 +17,7 @@ from ssmd.codec.packing import Identity, Item, Series, identities, pack
 from ssmd.errors import AlreadyStored, BadRecord, StoreDown
 from ssmd.log import get_logger
 from ssmd.store.base import Store
+from ssmd.store.key_rules import MAX_PART
 from ssmd.store.keys import NormalizedKey
 from ssmd.supervisor import HealthBoard
 
@@ -26,6 +27,10 @@ GRACE_NS: Final = 2 * NS_PER_S
 """How far a later message must be past a minute's end; several connections do not arrive in perfect order."""
 QUIET_S: Final = 5.0
 """A minute behind which nothing follows is closed by the clock, after the stream was silent for so long."""
+LATE_HOLD_S: Final = 5.0
+"""So long what comes late for a minute is collected: each time it is stored it takes one of the 100 parts of a minute."""
+AHEAD_NS: Final = 600 * NS_PER_S
+"""What is dated further in the future tells nothing about how far its feed has come."""
 ASK_EVERY_S: Final = 10.0
 """How often the batcher asks how far the stream goes, and whether anything of it is left."""
 
@@ -140,12 +145,19 @@ class Batcher:
             metrics.ARCHIVER_POISON.labels(self._archive.edition.label).inc()
             self._log.error("message_unreadable", subject=message.subject, id=message.message_id, error=str(error))
             return
-        self._newest_ns = max(self._newest_ns, header.recv_ns)
         minute_ns = minute_of(header.recv_ns)
         if minute_ns not in self._minutes:
-            self._minutes[minute_ns] = Minute(message.stream_seq)
+            is_over = minute_ns + NS_PER_MINUTE <= self._newest_ns - GRACE_NS or self._is_ahead(minute_ns)
+            held_until_s = trio.current_time() + LATE_HOLD_S if is_over else float("-inf")
+            self._minutes[minute_ns] = Minute(message.stream_seq, held_until_s)
+        if not self._is_ahead(minute_ns):
+            self._newest_ns = max(self._newest_ns, header.recv_ns)
         self._minutes[minute_ns].add(series, header, message.payload)
         self._progress.ends(minute_ns, message.stream_seq)
+
+    def _is_ahead(self, minute_ns: int) -> bool:
+        """Tell whether a minute is of a wrong clock: it neither closes others nor is waited for."""
+        return minute_ns > self._now() + AHEAD_NS
 
     def _read(self, message: Incoming) -> tuple[Series, marketdata.Header]:
         series = self._series_of(message.subject)
@@ -181,7 +193,9 @@ class Batcher:
     # storing -------------------------------------------------------------------------------------------------
 
     async def _store_minutes(self, consumer: Consumer, closed_before_ns: int) -> None:
-        closed = sorted(m for m in self._minutes if m + NS_PER_MINUTE <= closed_before_ns)
+        at_s = float("inf") if closed_before_ns == NEVER_NS else trio.current_time()
+        over = sorted(m for m in self._minutes if m + NS_PER_MINUTE <= closed_before_ns or self._is_ahead(m))
+        closed = [minute_ns for minute_ns in over if self._minutes[minute_ns].held_until_s <= at_s]
         for minute_ns in closed:
             await self._store_minute(minute_ns)
             del self._minutes[minute_ns]
@@ -208,6 +222,8 @@ class Batcher:
         edition = self._archive.edition
         part = 0
         while items:
+            if part > MAX_PART:
+                raise StoreDown(f"minute {minute_ns} of {series.type} {series.symbol} has {part} parts already")
             key = NormalizedKey(edition.version, edition.feed, series.type, series.symbol, minute_ns, part)
             body = await self._archive.blocking(pack, items)
             try:

@@ -1,11 +1,11 @@
 """Join what the sealer knows of a segment with what a normalizer knows of it: that is the ledger's record."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from ssmd.errors import AlreadyStored, BadRecord, StoreDown
-from ssmd.journal import Cursor, Journal, Position, Tallies, TallyName, candidate_directory, whole_bytes
+from ssmd.journal import Cursor, Journal, Tallies, TallyName, candidate_directory, whole_bytes
 from ssmd.log import get_logger
 from ssmd.protocols import quality
 from ssmd.protocols.manifest import Manifest
@@ -14,31 +14,28 @@ from ssmd.store.keys import QualityKey, RawKey
 
 
 class Published:
-    """How far each version of the normalizer has published: the primary by its cursor, a candidate by its own on disk.
+    """How far each version of the normalizer has published: a candidate by its own cursor on disk, all else by the primary's.
 
-    A version that is neither any more has published what its successor goes on behind.
+    A version that is neither any more has published what its successor goes on behind, or never will.
     """
 
-    def __init__(self, journal: Journal, cursor: Cursor, version: str) -> None:
+    def __init__(self, journal: Journal, cursor: Cursor, version: str, candidate: Callable[[], str]) -> None:
         self._directory = journal.directory
         self._cursor = cursor
         self._version = version
+        self._candidate = candidate
 
     def has_all(self, name: TallyName) -> bool:
         """Tell whether everything that came of a segment is published. Reads files."""
-        position = self._position(name.version)
+        is_candidate = name.version != self._version and name.version == self._candidate()
+        own = Cursor(candidate_directory(self._directory, name.version)) if is_candidate else self._cursor
+        position = own.position
         if position is None or position.segment != name.segment:
             return position is not None and position.segment > name.segment
         try:
             return position.offset >= whole_bytes(self._directory / name.segment)
-        except FileNotFoundError:  # deleted meanwhile, which only happens behind the cursor
-            return True
-
-    def _position(self, version: str) -> Position | None:
-        own = candidate_directory(self._directory, version)
-        if version == self._version or not Cursor.path(own).exists():
-            return self._cursor.position
-        return Cursor(own).position
+        except FileNotFoundError:  # deleted meanwhile, which happens behind the primary's cursor
+            return not is_candidate
 
 
 class LedgerDesk:

@@ -12,8 +12,10 @@ NEVER_NS: Final = 1 << 63
 class Minute:
     """The messages of one minute by series, and which place in the stream they keep from being acknowledged."""
 
-    def __init__(self, first_stream_seq: int) -> None:
+    def __init__(self, first_stream_seq: int, held_until_s: float = float("-inf")) -> None:
         self.first_stream_seq = first_stream_seq
+        self.held_until_s = held_until_s
+        """It is not stored before this time (trio's clock)."""
         self.oldest_ns = NEVER_NS
         """The smallest receive time of its messages."""
         self._items: dict[Series, list[Item]] = {}

@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
@@ -65,12 +65,15 @@ class _Summary(Struct, frozen=True):
 class Sealer:
     """Everything here may be repeated after a crash: the same segment gives the same bytes under the same key."""
 
-    def __init__(self, edition: Edition, journal: Journal, cursor: Cursor, store: Store) -> None:
+    def __init__(
+        self, edition: Edition, journal: Journal, cursor: Cursor, store: Store, candidate: Callable[[], str] = str
+    ) -> None:
+        """candidate: gives the version that runs beside the edition now, or nothing."""
         self._feed = edition.feed
         self._journal = journal
         self._cursor = cursor
         self._store = store
-        self._desk = LedgerDesk(journal, Published(journal, cursor, edition.version), store, edition.feed)
+        self._desk = LedgerDesk(journal, Published(journal, cursor, edition.version, candidate), store, edition.feed)
         self._state_path = journal.directory / STATE_FILE
         self._log = get_logger(feed=edition.feed, actor="sealer")
         self._draining = False

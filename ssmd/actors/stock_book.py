@@ -9,6 +9,8 @@ from ssmd.store.keys import QualityKey
 
 MAX_DAYS = 31
 """However old the position is, no older days are looked at."""
+MAX_LATE = 200
+"""Minutes named one by one whose records came late; are there more, then everything behind them waits, too."""
 RETENTION_SLACK_NS = 60 * NS_PER_MINUTE
 """Minutes that are deleted soon are left alone: what is gone by then would seem to be lost."""
 
@@ -45,7 +47,7 @@ class StockBook:
         today_ns = now_ns // NS_PER_DAY * NS_PER_DAY
         begins_ns = today_ns - (DAYS - 1) * NS_PER_DAY
         if self.written is not None:
-            begins_ns = min(begins_ns, self.written.through_ns // NS_PER_DAY * NS_PER_DAY)
+            begins_ns = min(begins_ns, (self.written.through_ns // NS_PER_DAY - DAYS + 1) * NS_PER_DAY)
             begins_ns = max(begins_ns, self.written.from_ns)
         return max(begins_ns, self._kept.since_ns(now_ns), today_ns - MAX_DAYS * NS_PER_DAY)
 
@@ -70,8 +72,13 @@ class StockBook:
             known.add(key)
             self._waiting[key.minute_ns] = at_s
 
-    def has_one_record(self, minute_ns: int) -> bool:
-        return len(self._records.get(minute_ns, ())) == 1
+    @property
+    def through_ns(self) -> int:
+        return 0 if self.written is None else self.written.through_ns
+
+    def keys(self, minute_ns: int) -> list[QualityKey]:
+        """Return the records of a minute that were seen."""
+        return sorted(self._records.get(minute_ns, ()), key=lambda key: key.part)
 
     def is_counted(self, day_ns: int) -> bool:
         """Tell whether a day has records, and all that were seen are counted."""
@@ -79,6 +86,9 @@ class StockBook:
         return any(minute_ns in self._records for minute_ns in of_day) and not any(
             minute_ns in self._waiting for minute_ns in of_day
         )
+
+    def is_ripe(self, minute_ns: int, passed_s: float) -> bool:
+        return self._waiting.get(minute_ns, float("inf")) <= passed_s
 
     def ripe(self, passed_s: float) -> list[int]:
         """Return the minutes that may be counted, in order."""
@@ -98,8 +108,10 @@ class StockBook:
         begins_ns = self.begins_ns(now_ns)
         self._forget(begins_ns)
         counted = sorted(minute_ns for minute_ns in self._records if minute_ns not in self._waiting)
-        through_ns = counted[-1] if counted else (0 if self.written is None else self.written.through_ns)
-        through_ns = min([through_ns, *(minute_ns - NS_PER_MINUTE for minute_ns in self._waiting)])
+        through_ns = counted[-1] if counted else self.through_ns
+        late = sorted(minute_ns for minute_ns in self._waiting if minute_ns <= through_ns)
+        if len(late) > MAX_LATE:
+            through_ns, late = late[0] - NS_PER_MINUTE, []
         if through_ns < begins_ns and not counted:
             return self.written
         hours: dict[int, int] = {}
@@ -107,7 +119,7 @@ class StockBook:
             if minute_ns <= through_ns:
                 hour_ns = minute_ns // NS_PER_HOUR * NS_PER_HOUR
                 hours[hour_ns] = hours.get(hour_ns, 0) + len(self._records[minute_ns])
-        return Position(begins_ns, through_ns, hours, self._created_ns, self._stream_seq(through_ns))
+        return Position(begins_ns, through_ns, hours, self._created_ns, self._stream_seq(through_ns), tuple(late))
 
     def _forget(self, before_ns: int) -> None:
         for minute_ns in [minute_ns for minute_ns in self._records if minute_ns < before_ns]:

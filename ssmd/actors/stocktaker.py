@@ -22,7 +22,7 @@ from ssmd.archive.shortfall import (
     NS_PER_HOUR,
     MinuteCounts,
     Shortfall,
-    events_made,
+    made_by,
     put_mark,
     shortfall_of,
 )
@@ -31,7 +31,6 @@ from ssmd.clock import NowNs, now_ns
 from ssmd.errors import BadRecord
 from ssmd.log import get_logger
 from ssmd.model import EVENT_TYPES
-from ssmd.protocols.quality import decode_record
 from ssmd.store.base import Store
 from ssmd.store.keys import QualityKey, ShortfallKey, day_prefix, quality_prefix
 
@@ -93,18 +92,21 @@ class Stocktaker:
         for minute_ns in self._book.ripe(self._progress.passed_s):
             if self._draining.is_set():
                 break
-            await self._count(minute_ns, counts)
+            if self._book.is_ripe(minute_ns, self._progress.passed_s):  # no record of it has come meanwhile
+                await self._count(minute_ns, counts)
             if trio.current_time() - self._looked_s > PACE_S:  # a first count takes long
                 await self._write_position()
                 await self._list(is_whole=False)
+                counts = MinuteCounts(self._store, self._version, self._feed, self._blocking)
         if is_whole:
             await self._look_at_marks()
             await self._bind_days()
         await self._write_position()
 
     async def _list(self, *, is_whole: bool) -> None:
-        self._looked_s = trio.current_time()
-        for key in await self._recorded(is_whole=is_whole):
+        keys = await self._recorded(is_whole=is_whole)
+        self._looked_s = trio.current_time()  # not before: what was filed while the store listed is younger than that
+        for key in keys:
             self._book.note(key, self._looked_s)
 
     async def _recorded(self, *, is_whole: bool) -> list[QualityKey]:
@@ -112,7 +114,7 @@ class Stocktaker:
         found: list[QualityKey] = []
         now_ns = self._now()
         begins_ns = self._book.begins_ns(now_ns)
-        first_ns = begins_ns if is_whole else max(begins_ns, now_ns - RECENT_NS)
+        first_ns = begins_ns if is_whole else max(begins_ns, min(now_ns - RECENT_NS, self._book.through_ns))
         for day_ns in range(first_ns // NS_PER_DAY * NS_PER_DAY, now_ns, NS_PER_DAY):
             for meta in await self._store.list(day_prefix(quality_prefix(self._version, self._feed), day_ns)):
                 with suppress(BadRecord):
@@ -124,26 +126,16 @@ class Stocktaker:
     # one minute ----------------------------------------------------------------------------------------------
 
     async def _count(self, minute_ns: int, counts: MinuteCounts) -> None:
-        """Compare a minute of the archive with all of its records, also those that were counted before."""
-        if not await self._is_as_remembered(minute_ns):
-            found = await shortfall_of(self._store, self._version, self._feed, minute_ns, counts)
+        """Compare a minute of the archive with the records that were seen, also those that were counted before."""
+        made = await made_by(self._store, self._book.keys(minute_ns))
+        stored = self._progress.stored(minute_ns)
+        if minute_ns in self._marked or any(stored[kind] != made[kind] for kind in EVENT_TYPES):
+            found = Shortfall(self._version, self._feed, minute_ns, made, await counts.of(minute_ns))
             if found.missing:
                 await self._mark(found)
             elif minute_ns in self._marked:
                 await self._unmark(minute_ns)
         self._book.counted(minute_ns, self._progress.take(minute_ns), self._progress.created_ns)
-
-    async def _is_as_remembered(self, minute_ns: int) -> bool:
-        """Tell whether this very process has stored what a minute's only record says; then nothing need be read again."""
-        stored = self._progress.stored(minute_ns)
-        if not any(stored.values()) or minute_ns in self._marked:
-            return False
-        try:
-            record = decode_record(await self._store.read(QualityKey(self._version, self._feed, minute_ns).key) or b"")
-        except BadRecord:
-            return False
-        made = events_made([record])
-        return self._book.has_one_record(minute_ns) and all(stored[kind] == made[kind] for kind in EVENT_TYPES)
 
     async def _mark(self, shortfall: Shortfall) -> None:
         self._marked.add(shortfall.minute)
@@ -161,8 +153,8 @@ class Stocktaker:
 
     async def _look_at_marks(self) -> None:
         """Take marks away where the archive has everything by now, whoever has brought it."""
+        counts = MinuteCounts(self._store, self._version, self._feed, self._blocking)
         for minute_ns in list(islice(sorted(self._marked, reverse=True), MARKS_AGAIN)):
-            counts = MinuteCounts(self._store, self._version, self._feed, self._blocking)
             found = await shortfall_of(self._store, self._version, self._feed, minute_ns, counts)
             if any(found.made.values()) and not found.missing:
                 await self._unmark(minute_ns)

@@ -20,21 +20,25 @@ READS_AT_ONCE: Final = 16
 _RAW_KEY: Final = re.compile(rb'"raw_key":"([^"\\]+)"')
 
 
-async def bind_day(store: Store, version: str, feed: str, day_ns: int) -> bool:
+async def bind_day(store: Store, version: str, feed: str, day_ns: int, *, anew: bool = False) -> bool:
     """Store the digest of a day's records as they are now; tell whether it is new. Raises StoreDown.
 
-    A digest that is there stays: records that came later are read by themselves.
+    A digest that is there stays, as records that came later are read by themselves; anew: it is replaced if it says
+    something else.
     """
     digest = DigestKey(version, feed, day_ns)
     listed = [meta.key for meta in await store.list(day_prefix(quality_prefix(version, feed), day_ns))]
     keys = [key for key in listed if _is_record(key)]
-    if not keys or digest.key in listed:
+    if not keys or (digest.key in listed and not anew):
         return False
     body = blocks.compress(b"".join(await _texts(store, keys)))
     try:
         return await store.create(digest.key, body)
     except AlreadyStored:
-        return False
+        if anew:
+            await store.delete(digest.key)
+            await store.create(digest.key, body)
+        return anew
 
 
 async def _texts(store: Store, keys: list[str]) -> list[bytes]:
@@ -47,7 +51,11 @@ async def _texts(store: Store, keys: list[str]) -> list[bytes]:
             text = await store.read(key) or b""
             with suppress(BadRecord):
                 record = decode_record(text)
-                if QualityKey.of(record.version, RawKey.parse(record.raw_key)).key == key and text.count(b"\n") == 1:
+                if (
+                    QualityKey.of(record.version, RawKey.parse(record.raw_key)).key == key
+                    and text.endswith(b"\n")
+                    and len(text.splitlines()) == 1
+                ):
                     found[key] = text
 
     async with trio.open_nursery() as nursery:

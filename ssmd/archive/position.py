@@ -15,10 +15,11 @@ DAYS_NS: Final = DAYS * 1440 * NS_PER_MINUTE
 
 
 class Position(Struct, frozen=True):
-    """Every recorded minute in [from_ns, through_ns] is counted.
+    """Every recorded minute in [from_ns, through_ns] is counted, but for those that wait.
 
-    hours: how many records that are, by start of the hour. created_ns, stream_seq: which stream that was (only to be
-    compared with what the stream says of itself), and up to which message nothing of later minutes is in it.
+    hours: how many records are counted, by start of the hour. waiting: minutes that got a record late. created_ns,
+    stream_seq: which stream that was (only to be compared with what the stream says of itself), and the last message
+    of the counted minutes.
     """
 
     from_ns: int
@@ -26,6 +27,7 @@ class Position(Struct, frozen=True):
     hours: dict[int, int] = {}
     created_ns: int = 0
     stream_seq: int = 0
+    waiting: tuple[int, ...] = ()
 
 
 def position_key(environment: str, version: str, durable: str) -> str:

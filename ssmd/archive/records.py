@@ -137,10 +137,10 @@ class RecordReader:
         """Return the listed records of a day that its digest has; nothing without a digest that can be read."""
         for meta in named:
             if meta.key.endswith(DIGEST_ENDING):
-                recorded = {_raw_key_of_record(each.key) for each in named}
+                sizes = {_raw_key_of_record(each.key): each.size_bytes for each in named}
                 with suppress(BadRecord):
                     bound = unbind(await self._store.read(meta.key, meta.size_bytes) or b"")
-                    return {key: text for key, text in bound.items() if key in recorded}
+                    return {key: text for key, text in bound.items() if sizes.get(key) == len(text)}
         return {}
 
     async def _one(self, key: RawKey) -> LedgerRecord | Manifest | None:

@@ -135,14 +135,27 @@ def _messages(body: bytes) -> int:
     return len(message_ends(blocks.decompress(body, MAX_OBJECT_BYTES)))
 
 
-async def shortfall_of(store: Store, version: str, feed: str, minute_ns: int, counts: MinuteCounts) -> Shortfall:
-    """Compare a minute of the archive with all of its ledger records; those that cannot be read count nothing."""
-    records: list[LedgerRecord] = []
+async def record_keys(store: Store, version: str, feed: str, minute_ns: int) -> list[QualityKey]:
+    """Return the ledger records of a minute."""
+    found: list[QualityKey] = []
     for meta in await store.list(QualityKey(version, feed, minute_ns).minute_prefix):
         with suppress(BadRecord):
-            QualityKey.parse(meta.key)
-            records.append(decode_record(await store.read(meta.key) or b""))
-    made = events_made(records)
+            found.append(QualityKey.parse(meta.key))
+    return found
+
+
+async def made_by(store: Store, keys: Iterable[QualityKey]) -> Events:
+    """Return what came of a minute by some records of it; those that cannot be read count nothing."""
+    records: list[LedgerRecord] = []
+    for key in keys:
+        with suppress(BadRecord):
+            records.append(decode_record(await store.read(key.key) or b""))
+    return events_made(records)
+
+
+async def shortfall_of(store: Store, version: str, feed: str, minute_ns: int, counts: MinuteCounts) -> Shortfall:
+    """Compare a minute of the archive with all of its ledger records."""
+    made = await made_by(store, await record_keys(store, version, feed, minute_ns))
     archived = await counts.of(minute_ns) if any(made.values()) else made
     return Shortfall(version, feed, minute_ns, made, archived)
 
@@ -166,10 +179,6 @@ async def marks(store: Store, version: str, feed: str, start_ns: int, end_ns: in
             with suppress(BadRecord):
                 found.append(ShortfallKey.parse(meta.key))
     return [mark for mark in found if start_ns <= mark.minute_ns < end_ns]
-
-
-async def is_marked(store: Store, version: str, feed: str, minute_ns: int) -> bool:
-    return await store.head(ShortfallKey(version, feed, minute_ns).key) is not None
 
 
 async def take_mark_if_filled(store: Store, mark: ShortfallKey) -> bool:

@@ -100,7 +100,7 @@ async def finish(store: Store, index: Index, summary: Summary, *, is_dry: bool) 
     await put_range_manifest(store, key, body)
     summary.manifest = key
     for day_ns in range(-(-summary.start_ns // NS_PER_DAY) * NS_PER_DAY, summary.end_ns - NS_PER_DAY + 1, NS_PER_DAY):
-        await bind_day(store, summary.version, summary.feed, day_ns)
+        await bind_day(store, summary.version, summary.feed, day_ns, anew=True)
 
 
 async def _take_marks(store: Store, summary: Summary, *, is_dry: bool) -> None:

@@ -176,6 +176,7 @@ async def prune(store: Store, version: str, feed: str, on_deleted: OnDeleted = l
 
 def _dated(version: str, feed: str) -> Iterable[tuple[str, Parse]]:
     yield minutes_prefix(version, feed), MinuteKey.parse
+    yield quality_prefix(version, feed), DigestKey.parse  # first: it must not outlive a record
     yield quality_prefix(version, feed), _of_the_ledger
 
 

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import msgspec
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ssmd.archive.shortfall import marks
 from ssmd.errors import BadRecord, ConfigError
@@ -110,6 +111,8 @@ class _Run:
             summary.problems.append(Problem(f"raw/{job.feed}", "no_raw_data", "there is none of that time"))
             summary.is_empty = True
             return summary
+        marked = [mark.minute_ns for mark in await marks(self._store, job.version, job.feed, job.start_ns, job.end_ns)]
+        self._target = replace(self._target, marked=frozenset(marked))
         done = set() if job.is_dry else await self._done(index)
         shared = chunks(index, done, job.parallel)
         steps = [step for chunk in shared for step in chunk]
@@ -127,8 +130,8 @@ class _Run:
     async def _done(self, index: Index) -> set[int]:
         """Return the minutes whose record is there and is of the raw objects that there are now."""
         job, wanted = self._job, {minute.minute_ns: minute for minute in index.in_range}
-        for mark in await marks(self._store, job.version, job.feed, job.start_ns, job.end_ns):
-            wanted.pop(mark.minute_ns, None)  # the archive has lost some of it since
+        for minute_ns in self._target.marked:
+            wanted.pop(minute_ns, None)  # the archive has lost some of it since
         done: set[int] = set()
         for prefix in _days(minutes_prefix(job.version, job.feed), job.start_ns, job.end_ns):
             for meta in await self._store.list(prefix):

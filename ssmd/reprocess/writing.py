@@ -7,7 +7,7 @@ from typing import Final
 import trio
 from msgspec import Struct, structs
 
-from ssmd.archive.shortfall import MinuteCounts, is_marked, shortfall_of
+from ssmd.archive.shortfall import made_by, record_keys
 from ssmd.codec.packing import Item, pack, unpack
 from ssmd.errors import AlreadyStored, BadRecord
 from ssmd.model import EVENT_TYPES, Event, EventType, message_id
@@ -22,12 +22,16 @@ WRITES_AT_ONCE: Final = 6
 
 
 class Target(Struct, frozen=True):
-    """Where to. source: who writes. is_dry: compare with what is there, write nothing."""
+    """Where to. source: who writes. is_dry: compare with what is there, write nothing.
+
+    marked: minutes that the archive has lost something of.
+    """
 
     version: str
     feed: str
     source: Source
     is_dry: bool = False
+    marked: frozenset[int] = frozenset()
 
 
 class Filling:
@@ -44,20 +48,19 @@ class Filling:
         self._run = run
         self._equal: frozenset[EventType] | None = None
 
+    @property
+    def is_marked(self) -> bool:
+        return self._minute_ns in self._target.marked
+
     async def may(self, kind: EventType) -> bool:
         if self._equal is None:
-            self._equal = frozenset(await self._equal_kinds())
+            self._equal = frozenset(await self._equal_kinds() if self.is_marked else ())
         return kind in self._equal
 
     async def _equal_kinds(self) -> Iterable[EventType]:
-        version, feed = self._target.version, self._target.feed
-        if not await is_marked(self._store, version, feed, self._minute_ns):
-            return ()
-        found = await shortfall_of(
-            self._store, version, feed, self._minute_ns, MinuteCounts(self._store, version, feed)
-        )
-        ours = self._run.figures.events
-        return [kind for kind in EVENT_TYPES if found.made[kind] == ours.get(kind, 0)]
+        keys = await record_keys(self._store, self._target.version, self._target.feed, self._minute_ns)
+        made, ours = await made_by(self._store, keys), self._run.figures.events
+        return [kind for kind in EVENT_TYPES if made[kind] == ours.get(kind, 0)]
 
 
 async def write_minute(store: Store, target: Target, minute_ns: int, run: MinuteRun) -> tuple[Stored, ...]:
@@ -71,7 +74,7 @@ async def write_minute(store: Store, target: Target, minute_ns: int, run: Minute
             key = NormalizedKey(target.version, target.feed, series.type, series.symbol, minute_ns)
             body = pack(items)
             try:
-                if await _is_new_or_equal(store, key, body, is_dry=target.is_dry):
+                if await _is_new_or_equal(store, key, body, filling, is_dry=target.is_dry):
                     stored.append(Stored(key.key, series.type, series.symbol, len(items), sha256(body).hexdigest()))
                 else:
                     stored.extend(await _compare(store, key, items, filling, is_dry=target.is_dry))
@@ -84,9 +87,10 @@ async def write_minute(store: Store, target: Target, minute_ns: int, run: Minute
     return tuple(sorted(stored, key=lambda each: each.key))
 
 
-async def _is_new_or_equal(store: Store, key: NormalizedKey, body: bytes, *, is_dry: bool) -> bool:
-    if is_dry:
-        return await store.read(key.key) in (None, body)
+async def _is_new_or_equal(store: Store, key: NormalizedKey, body: bytes, filling: Filling, *, is_dry: bool) -> bool:
+    may_create = not filling.is_marked or await filling.may(key.type)
+    if is_dry or not may_create:
+        return await store.read(key.key) in ((None, body) if may_create else (body,))
     try:
         await store.create(key.key, body)
     except AlreadyStored:
@@ -104,7 +108,9 @@ async def _compare(
     parts, theirs = await _stored(store, key)
     ours = unpack(key.type, pack(items))
     difference = first_difference(theirs, ours)
-    if difference and parts and _lacks_only(theirs, ours) and await filling.may(key.type):
+    if not parts:
+        raise AlreadyStored("live capture made another number of these events, and some of them were lost")
+    if difference and _lacks_only(theirs, ours) and await filling.may(key.type):
         had = {(event.conn, event.seq, event.n) for event in theirs}
         missing = [item for item in items if item.identity not in had]
         further = structs.replace(key, part=NormalizedKey.parse(parts[-1].key).part + 1)

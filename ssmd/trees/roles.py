@@ -136,7 +136,10 @@ class Connector:
         return candidate_process(self.spec, version)
 
     def _sealer(self) -> Sealer:
-        return Sealer(self.edition, self.journal, self.cursor, self.world.store)
+        return Sealer(self.edition, self.journal, self.cursor, self.world.store, self._candidate_version)
+
+    def _candidate_version(self) -> str:
+        return self.config.get().candidate_normalizer or ""
 
     def _publisher(self) -> Publisher:
         links = PublisherLinks(self.outbox, self.cursor, self.checkpoints, self.board)

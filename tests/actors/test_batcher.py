@@ -99,7 +99,7 @@ async def test_a_late_message_goes_into_a_further_part_alone(rig, autojump_clock
     await rig.publish(trade(1, 0), trade(63, 1))
     await run_for(rig, 3)
     await rig.publish(trade(30, 2), trade(64, 3))
-    await run_for(rig, 3)
+    await run_for(rig, 8)
     assert (rig.seqs(FIRST), rig.seqs(LATE)) == ([0], [2])
 
 
@@ -206,3 +206,42 @@ async def test_a_subject_that_contradicts_its_message_is_poison_not_a_crash(rig,
         )
     await run_for(rig, 90)
     assert metrics.ARCHIVER_POISON.labels("kraken")._value.get() == before + 2
+
+
+async def test_a_message_of_tomorrow_neither_closes_todays_minutes_nor_holds_the_acknowledgement(rig, autojump_clock):
+    """A connector whose clock was wrong for a moment. Mutant: its time is how far the feed has come."""
+    await rig.publish(trade(1, 0), trade(86_400, 1), trade(2, 2))
+    await run_for(rig, 8)
+    assert FIRST not in rig.store.objects
+    assert len(rig.store.objects) == 1
+    await rig.publish(trade(3, 3), trade(63, 4))
+    await run_for(rig, 8)
+    assert rig.seqs(FIRST) == [0, 2, 3]
+    assert rig.acked == 4
+    assert LATE not in rig.store.objects
+
+
+async def test_what_comes_late_for_a_minute_is_collected_before_it_takes_a_part(rig, autojump_clock):
+    """A second connector that lags by more than a minute. Mutant: a part for each fetch, until there are a hundred."""
+    await rig.publish(trade(1, 0), trade(63, 1))
+
+    async def lagging() -> None:
+        for number in range(40):
+            await rig.publish(trade(2 + number / 10, 100 + number), trade(64 + number, 200 + number))
+            await trio.sleep(0.5)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lagging)
+        await run_for(rig, 40)
+    parts = [key for key in rig.store.objects if "/2025/12/06/14-00." in key]
+    assert 2 <= len(parts) <= 6
+    assert sorted(seq for key in parts for seq in rig.seqs(key)) == [0, *range(100, 140)]
+
+
+async def test_a_minute_without_a_part_left_is_an_outage_and_not_a_bug(rig, autojump_clock):
+    for part in range(100):
+        ending = f".p{part:02}" if part else ""
+        rig.store.objects[FIRST.replace("14-00", f"14-00{ending}")] = blocks.compress(b"")
+    await rig.publish(trade(1, 0), trade(63, 1))
+    with pytest.raises(StoreDown, match="100 parts"):
+        await rig.batcher().run()

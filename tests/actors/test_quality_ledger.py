@@ -221,19 +221,27 @@ async def test_a_record_is_filed_once_everything_that_came_of_its_segment_is_pub
 
 
 async def test_a_candidate_s_record_waits_for_the_candidate_s_own_cursor(tmp_path, autojump_clock):
+    """Mutant: the primary's cursor for all, or a candidate's for ever."""
     world = Captured(tmp_path)
     conn = world.connect()
     world.traffic(conn)
     await world.end()
     segment = world.journal.segments[0].name
+    running = ["v9"]
+    published = Published(world.journal, world.cursor, "v1", lambda: running[0])
+    assert published.has_all(TallyName(segment, "v1"))
+    assert not published.has_all(TallyName(segment, "v9"))  # it has published nothing yet, so it has no cursor
     own = candidate_directory(world.journal.directory, "v9")
     own.mkdir(parents=True)
     cursor = Cursor(own)
     cursor.advance(Position(segment, 0))
     cursor.save()
-    published = Published(world.journal, world.cursor, "v1")
-    assert published.has_all(TallyName(segment, "v1"))
     assert not published.has_all(TallyName(segment, "v9"))
     cursor.advance(Position(segment, (world.journal.directory / segment).stat().st_size))
     cursor.save()
+    assert published.has_all(TallyName(segment, "v9"))
+    (world.journal.directory / segment).unlink()  # the primary is done with it; the candidate may not be
+    assert published.has_all(TallyName(segment, "v1"))
+    assert not published.has_all(TallyName(segment, "v9"))
+    running[0] = ""  # taken out: what is left of it waits for nobody
     assert published.has_all(TallyName(segment, "v9"))

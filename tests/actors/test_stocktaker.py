@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ssmd import metrics
 from ssmd.actors.batcher import ArchiveFeed, Batcher
 from ssmd.actors.edition import Edition
-from ssmd.actors.stock_book import Kept
+from ssmd.actors.stock_book import MAX_LATE, Kept, StockBook
 from ssmd.actors.stocktaker import PACE_S, WHOLE_EVERY, Stock, Stocktaker
 from ssmd.archive.digest import unbind
 from ssmd.archive.ledger import ledger, merged_gaps
@@ -26,6 +26,7 @@ from ssmd.errors import StoreDown
 from ssmd.model import message_id
 from ssmd.protocols import quality
 from ssmd.protocols.quality import Figures, LedgerRecord, Source
+from ssmd.store.base import ObjectMeta
 from ssmd.store.keys import DigestKey, QualityKey, RawKey, ShortfallKey
 from ssmd.store.memory import MemoryStore
 from ssmd.supervisor import Backoff, ChildSpec, Strategy, Supervisor
@@ -441,3 +442,124 @@ async def test_the_records_of_a_day_that_is_over_and_counted_are_bound(rig, auto
         assert set(unbind(rig.store.objects[digest.key])) == {RawKey(FEED, minute(0)), RawKey(FEED, minute(1))}
         nursery.cancel_scope.cancel()
     assert rig.marks == [ShortfallKey("v1", FEED, minute(1)).key]
+
+
+class Marks:
+    """Every mark that ever was, seen twice a second."""
+
+    def __init__(self, rig: Counting) -> None:
+        self.seen: set[str] = set()
+        self._rig = rig
+
+    async def watch(self) -> None:
+        while True:
+            self.seen.update(self._rig.marks)
+            await trio.sleep(0.5)
+
+
+async def test_what_is_filed_while_the_store_lists_is_younger_than_the_question(rig, autojump_clock):
+    """Mutant: date what a listing names by when the listing began."""
+    listing, marks, is_done = rig.store.list, Marks(rig), trio.Event()
+    day = QualityKey("v1", FEED, minute(0)).key.rpartition("/")[0] + "/"
+
+    async def slow_list(prefix: str) -> Sequence[ObjectMeta]:
+        began_s = trio.current_time()
+        if prefix == day and not is_done.is_set() and began_s > 100:
+            with trio.move_on_after(3):
+                while rig.archive.progress.passed_s < began_s:  # noqa: ASYNC110  (it has no event)
+                    await trio.sleep(0.05)
+                await trio.sleep(0.1)
+                await rig.publish(*(trade(60 + i, 100 + i) for i in range(3)))
+                await rig.file(record(1, 3))
+                is_done.set()
+        return await listing(prefix)
+
+    rig.store.list = slow_list
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(marks.watch)
+        await rig.archiver(3000)
+        nursery.cancel_scope.cancel()
+    assert is_done.is_set()
+    assert marks.seen == set()
+
+
+async def test_a_record_that_comes_while_others_are_counted_is_waited_for(rig, autojump_clock):
+    """Mutant: go on with what was ripe when it began."""
+    marks = Marks(rig)
+    await rig.file(*(record(number, 1) for number in range(-40, 0)))
+    await rig.publish(*(trade(60 * number, 100 + number) for number in range(-40, 0)))
+    await rig.archiver(30)
+    rig.dialer.broker.buckets.clear()
+    rig.store.faults.delay_s = 0.2
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(marks.watch)
+        nursery.start_soon(rig.archiver, 1500)
+        await trio.sleep(35)
+        await rig.publish(*(trade(-55 + i, 900 + i) for i in range(3)), trade(90, 2000))
+        await rig.file(record(-1, 3, part=1))
+        await trio.sleep(1400)
+        nursery.cancel_scope.cancel()
+    assert marks.seen == set()
+    assert rig.position.through_ns == minute(-1)
+
+
+async def test_a_late_record_counts_though_nobody_was_there_for_days(rig, autojump_clock):
+    """Mutant: begin with the day on which the counting stopped."""
+    late, days = -16 * 60, 3
+    await remember(rig, Position(minute(-2 * 1440), minute(0), {minute(0): 1}))
+    await rig.file(record(0, 0))
+    await trio.sleep(600)
+    await rig.file(record(late, 7))
+    await trio.sleep(days * 86_400)
+    last = days * 1440 + 10
+    await rig.publish(trade(last * 60 + 1, 1))
+    await rig.file(record(last - 1, 0))
+    await rig.archiver(LONG_S)
+    assert rig.marks == [ShortfallKey("v1", FEED, minute(late)).key]
+
+
+async def test_yesterday_is_listed_until_it_is_counted(rig, autojump_clock):
+    """A connector that was cut off over night files both at once. Mutant: the newest record tells how far it is counted."""
+    lost, present = 9 * 60, 15 * 60
+    await remember(rig, Position(minute(0), minute(lost - 1)))
+    await trio.sleep(present * 60)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.archiver, 1200)
+        await trio.sleep(5)
+        await rig.publish(trade((present - 3) * 60 + 1, 1), trade(present * 60, 2))
+        await rig.file(record(lost, 10), record(present - 3, 1))
+        for _ in range(110):
+            await trio.sleep(10)
+            assert rig.marks or rig.position.through_ns < minute(lost) or minute(lost) in rig.position.waiting
+        nursery.cancel_scope.cancel()
+    assert rig.marks == [ShortfallKey("v1", FEED, minute(lost)).key]
+
+
+def test_a_late_record_leaves_everything_else_counted():
+    """Mutant: the position falls back to before it."""
+    book = StockBook(None, Kept())
+    for number in range(10):
+        book.note(QualityKey("v1", FEED, minute(number)), 0.0)
+        book.counted(minute(number), 100 + number, 1)
+    book.note(QualityKey("v1", FEED, minute(4), 1), 5.0)
+    position = book.position(minute(20))
+    assert (position.through_ns, position.waiting, position.stream_seq) == (minute(9), (minute(4),), 109)
+    assert sum(position.hours.values()) == 9
+    again = StockBook(position, Kept())
+    again.take_up([*(QualityKey("v1", FEED, minute(n)) for n in range(10)), QualityKey("v1", FEED, minute(4), 1)], 9.0)
+    assert again.ripe(9.0) == [
+        minute(n) for n in range(10)
+    ]  # the whole hour: which of its records are new is not known
+    book.counted(minute(4), 0, 1)
+    assert book.position(minute(20)).waiting == ()
+
+
+def test_many_late_records_hold_back_what_lies_behind_them():
+    book = StockBook(None, Kept())
+    for number in range(MAX_LATE + 2):
+        book.note(QualityKey("v1", FEED, minute(number)), 0.0)
+    for number in (0, MAX_LATE + 1):
+        book.counted(minute(number), 0, 1)
+    book.note(QualityKey("v1", FEED, minute(0), 1), 0.0)
+    assert book.position(minute(MAX_LATE + 9)).waiting == ()
+    assert book.position(minute(MAX_LATE + 9)).through_ns == minute(-1)

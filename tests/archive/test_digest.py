@@ -114,3 +114,19 @@ async def test_a_page_does_not_fetch_a_day(store, autojump_clock):
     assert [state.answer for state in found] == ["verified", "verified"]
     assert DIGEST not in store.reads
     assert len(store.reads) < 70
+
+
+async def test_a_reprocess_binds_anew_what_has_other_records(store, autojump_clock):
+    await bind_day(store, "v1", FEED, DAY_NS)
+    changed = quality.encode(record(8, failed=2))
+    store.objects[QualityKey("v1", FEED, minute(8)).key] = changed
+    assert await bind_day(store, "v1", FEED, DAY_NS, anew=True)
+    assert (await states(store))[8].reasons == ("checksum",)
+    assert store.reads == [DIGEST]
+    assert not await bind_day(store, "v1", FEED, DAY_NS, anew=True)
+
+
+async def test_a_record_of_another_length_is_not_the_one_of_the_digest(store, autojump_clock):
+    await bind_day(store, "v1", FEED, DAY_NS)
+    store.objects[QualityKey("v1", FEED, minute(8)).key] = b"{"
+    assert (await states(store))[8].reasons == ("unreadable_record",)

@@ -86,11 +86,13 @@ class Serving:
             read = await one.fetch(messages, 1)
             await one.ack_through(read[-1].stream_seq)
 
-    async def counted(self, through_ns: int, created_ns: int = 0, stream_seq: int = 0) -> None:
+    async def counted(
+        self, through_ns: int, created_ns: int = 0, stream_seq: int = 0, waiting: tuple[int, ...] = ()
+    ) -> None:
         """Let the archiver's stocktaker have counted every minute up to this one, and this far in that stream."""
         async with self.dialer.connect() as bus:
             key = position_key("test", "v1", Edition(FEED, "v1").durable)
-            await bus.kv_put(BUCKET, key, encode_position(Position(0, through_ns, {}, created_ns, stream_seq)))
+            await bus.kv_put(BUCKET, key, encode_position(Position(0, through_ns, {}, created_ns, stream_seq, waiting)))
 
     async def get(self, path: str, **headers: str) -> Response:
         return await self.app.test_client().get(path, headers={k.replace("_", "-"): v for k, v in headers.items()})

@@ -12,6 +12,7 @@ from ssmd.codec import blocks, marketdata
 from ssmd.codec.packing import unpack
 from ssmd.errors import ConfigError, StoreDown
 from ssmd.model import Event
+from ssmd.records import FeedConfig, SymbolSpec
 from ssmd.reprocess.hold import held
 from ssmd.reprocess.report import MinuteRecord, RangeManifest
 from ssmd.reprocess.run import Job, Unwatched, reprocess
@@ -380,3 +381,33 @@ async def test_only_types_of_which_live_capture_made_as_many_are_filled(tmp_path
     assert [key for key in world.store.objects if "/trade/" in key] == [key for key in whole if "/trade/" in key]
     assert "conflict" in {problem.kind for problem in summary.problems}
     assert (summary.manifest, summary.filled) == ("", 1)  # the books are whole, and nothing else was lost
+
+
+async def test_a_surplus_of_one_symbol_never_hides_what_another_one_lost(tmp_path, autojump_clock):
+    """Live made BTC 2 and ETH 1, and the stream lost one of each; a reprocess would make ETH 2: of a repeat it knows nothing."""
+    world = Captured(tmp_path)
+    world.config = FeedConfig(symbols=(*world.config.symbols, SymbolSpec("ETH/USD", "ETHUSD", "l2")))
+    conn = world.connect()
+    world.trade(conn, name="ETH/USD")
+    for minute in range(1, 14):
+        world.until(minute)
+        world.frame(conn, '{"channel":"heartbeat"}')
+    after = world.disconnect(conn)
+    world.until(14)
+    conn = world.connect(after)
+    for trade_id, name in ((1, "ETH/USD"), (2, "ETH/USD"), (1001, "BTC/USD"), (1002, "BTC/USD")):
+        world.frame(conn, trade_frame(trade_id, name=name))
+    world.until(15)
+    world.trade(conn)
+    await world.end()
+    world.archive()
+    btc, eth = (NormalizedKey("v1", FEED, "trade", symbol, at(14)) for symbol in ("BTCUSD", "ETHUSD"))
+    first, _ = unpack("trade", world.store.objects[btc.key])
+    world.store.objects[btc.key] = repacked([first])
+    del world.store.objects[eth.key]
+    mark = Shortfall("v1", FEED, at(14), {}, {})
+    await put_mark(world.store, mark)
+    summary = await reprocess(Job(FEED, "v1", at(14), at(15)), lambda: world.store)
+    assert {problem.kind for problem in summary.problems} >= {"conflict"}
+    assert eth.key not in world.store.objects
+    assert (summary.filled, mark.key in world.store.objects) == (0, True)

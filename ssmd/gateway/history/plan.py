@@ -27,6 +27,16 @@ class Span(Struct, frozen=True):
         return self.from_ns <= at_ns < self.to_ns
 
 
+class Doubt(Struct, frozen=True):
+    """Minutes of which something may be lost unseen: from one on, and single ones before it."""
+
+    from_ns: int
+    minutes: frozenset[int]
+
+    def __contains__(self, minute_ns: int) -> bool:
+        return minute_ns >= self.from_ns or minute_ns in self.minutes
+
+
 class Source(Struct, frozen=True):
     """Where one feed's events are: a version of the archive, and behind it the stream.
 

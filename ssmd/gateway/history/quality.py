@@ -9,7 +9,7 @@ from msgspec import Struct
 from ssmd.archive.ledger import NOT_YET_ARCHIVED, SILENT_LOSS, UNARCHIVED, FeedLedger, MinuteState
 from ssmd.archive.together import plain_outages
 from ssmd.clock import NS_PER_MINUTE, minute_of
-from ssmd.gateway.history.plan import Span
+from ssmd.gateway.history.plan import Doubt, Span
 from ssmd.gateway.times import rfc3339
 from ssmd.protocols.coverage import Gap
 from ssmd.protocols.quality import BOOK_ONLY, Status, touches, worst
@@ -72,7 +72,7 @@ class LiveView(Struct, frozen=True):
 class Asked(Struct, frozen=True):
     """One feed of the span. is_live: the version is the one that is made of live data now.
 
-    uncounted: of minutes that begin in there the archive may lack what nobody has missed yet.
+    uncounted: of these minutes the archive may lack what nobody has missed yet.
     """
 
     feed: str
@@ -80,7 +80,7 @@ class Asked(Struct, frozen=True):
     symbols: frozenset[str]
     is_live: bool
     live: LiveView
-    uncounted: Span | None = None
+    uncounted: Doubt | None = None
 
 
 async def quality_of(store: Store, asked: Sequence[Asked], span: Span, now_ns: int) -> Quality:

@@ -13,7 +13,7 @@ from ssmd.archive.position import BUCKET, DAYS_NS, Position, decode_position, po
 from ssmd.bus.base import StreamUsage
 from ssmd.clock import NS_PER_MINUTE
 from ssmd.errors import BadRecord
-from ssmd.gateway.history.plan import Source, Span
+from ssmd.gateway.history.plan import Doubt, Source, Span
 from ssmd.gateway.history.reader import Archive
 from ssmd.gateway.problems import Problem
 from ssmd.log import get_logger
@@ -21,7 +21,6 @@ from ssmd.log import get_logger
 SEEN_AGE_S: Final = 1.0
 AWAY_AGE_S: Final = 5.0
 """Nobody waits again for a bus that was away so lately."""
-NEVER_NS: Final = 1 << 62
 
 
 class _Seen(Struct, frozen=True):
@@ -41,7 +40,7 @@ class Uncounted:
         self._asking = trio.Lock()
         self._away_until_s = float("-inf")
 
-    async def within(self, source: Source, span: Span) -> Span | None:
+    async def within(self, source: Source, span: Span) -> Doubt | None:
         """Return in which minutes of a source something may be lost unseen; None: in none that begin in the span.
 
         Without any position those are the days that a stocktaker looks at.
@@ -50,11 +49,16 @@ class Uncounted:
             return None
         key = position_key(self._archive.environment, source.version, source.durable)
         seen = self._seen.get(key)
-        if seen is None or (trio.current_time() >= seen.until_s and span.to_ns > self._counted_ns(seen)):
+        if seen is None or (trio.current_time() >= seen.until_s and self._doubt(seen, span) is not None):
             async with self._asking:
                 seen = self._seen[key] = await self._ask(key)
-        counted_ns = self._counted_ns(seen)
-        return None if span.to_ns <= counted_ns or _is_whole(seen) else Span(counted_ns, NEVER_NS)
+        return None if _is_whole(seen) else self._doubt(seen, span)
+
+    def _doubt(self, seen: _Seen, span: Span) -> Doubt | None:
+        """Return what is not counted of a span."""
+        waiting = () if seen.position is None else seen.position.waiting
+        doubt = Doubt(self._counted_ns(seen), frozenset(minute_ns for minute_ns in waiting if minute_ns in span))
+        return doubt if doubt.minutes or doubt.from_ns < span.to_ns else None
 
     def _counted_ns(self, seen: _Seen) -> int:
         if seen.position is None:
@@ -92,4 +96,5 @@ def _is_whole(seen: _Seen) -> bool:
     position, usage = seen.position, seen.usage
     if position is None or usage is None:
         return False
-    return usage.created_ns == position.created_ns and usage.first_seq <= position.stream_seq + 1
+    is_same = usage.created_ns == position.created_ns and usage.last_seq >= position.stream_seq
+    return is_same and usage.first_seq <= position.stream_seq + 1

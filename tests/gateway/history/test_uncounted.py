@@ -85,6 +85,14 @@ async def test_where_nobody_has_ever_counted_the_last_days_are_in_doubt(autojump
     assert await said(later) == ("verified", [])
 
 
+async def test_a_minute_that_waits_for_a_late_record_is_in_doubt_alone(autojump_clock, serving):
+    known = await stream(serving, made(1), made(2))
+    await serving.counted(at(9), known.created_ns - 1, waiting=(at(4),))
+    assert await said(serving) == ("unverifiable", ["uncounted"])
+    await serving.counted(at(9), known.created_ns - 1, waiting=(at(3),))
+    assert await said(serving) == ("verified", [])
+
+
 async def test_a_bus_that_is_away_is_waited_for_once(autojump_clock, captured):
     """Mutant: each request about long ago waits for it."""
     serving = Serving(lambda: at(2 * 1440), captured.store)
