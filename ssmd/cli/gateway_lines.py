@@ -22,7 +22,9 @@ def gateway_lines(system: System, header: Path | None) -> Iterable[str]:
         return
     yield f"gateway    {system.gateway_url}   docs: {system.gateway_url}/docs"
     if header is None:
-        yield "key        `ssmd client add ID --type display` makes one"
+        place = f"--env {system.spec.environment.name} --data-dir {system.spec.data_dir}"
+        yield f"key        `ssmd client add ID --type display {place}` makes one,"
+        yield f"           `ssmd client entitle ID --feed FEED --symbols '*' {place}` lets it read"
         return
     feeds = system.spec.environment.spec.feeds.values()
     symbol = next((entry.internal for feed in feeds for entry in feed.symbols), "BTCUSD")

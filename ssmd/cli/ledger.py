@@ -70,9 +70,12 @@ class SymbolStatus(Struct, frozen=True):
 
 async def show_gaps(feed: str, times: Times, env: str, where: Where, output: Format) -> int:
     """List the gaps of a feed. Return 1 while one of them is open."""
-    at_ns = now_ns()
-    store, version = RememberingStore(opener(env, where)()), version_of(load(env), feed)
+    at_ns, environment = now_ns(), load(env)
+    store, version = RememberingStore(opener(env, where)()), version_of(environment, feed)
     held = await ledger_versions_of(store, feed)
+    if feed not in environment.spec.feeds and not held:
+        known = ", ".join(environment.spec.feeds) or "none"
+        raise ConfigError(f"there is nothing of a feed {feed!r}; environment {env} has {known}, --env names another")
     if held and version not in held:
         say(f"note: there is no quality ledger of {feed} in version {version}; it may have been pruned")
     found = FeedLedger(store, version, feed)

@@ -93,14 +93,18 @@ class Parameters:
             return parts
         return ()
 
-    def done(self, hint: str = "") -> None:
-        """Raise Problem invalid_parameter when anything is wrong. Values of unknown names are not repeated."""
+    def done(self, hint: str = "", about: str = "") -> None:
+        """Raise Problem invalid_parameter when anything is wrong. Values of unknown names are not repeated.
+
+        hint: what to do if the parameter that it is about is wrong.
+        """
         for name in self._given.keys() - self._known:
             near = difflib.get_close_matches(name, self._known, 1)
             detail = f"no such parameter; did you mean {near[0]}?" if near else "no such parameter"
             self._errors.append(ParameterError(shown(name), "", detail))
         if self._errors:
-            raise invalid(*sorted(self._errors, key=lambda error: error.parameter), hint=hint)
+            is_about = any(error.parameter == about for error in self._errors)
+            raise invalid(*sorted(self._errors, key=lambda error: error.parameter), hint=hint if is_about else "")
 
 
 def shown(value: str) -> str:

@@ -119,7 +119,7 @@ def rows_query(kind: EventType, given: Pairs, headers: Headers, now_ns: int) -> 
     cursor = _cursor(parameters)
     start_ns, end_ns = _moment(parameters) if kind == "book" and parameters.has("at") else _range(parameters)
     clock = parameters.choice("clock", CLOCKS)
-    parameters.done("page with cursor, or ask for format=parquet, which has no row limit" if has_pages else "")
+    parameters.done("page with cursor, or ask for format=parquet, which has no row limit", about="limit")
     if cursor is not None:
         start_ns, end_ns = cursor.from_ns, cursor.to_ns
     _check_order(start_ns, end_ns)

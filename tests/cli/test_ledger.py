@@ -106,6 +106,13 @@ def test_what_the_stream_lost_is_a_gap_and_the_command_that_it_names_fills_it(as
     assert ("unarchived" in again.out, again.err) == (False, "")
 
 
+def test_a_feed_that_nobody_knows_has_no_clean_bill(ask, archive, at_minute):
+    at_minute(5)
+    done = ask("feed", "gaps", "foo", "--env", "lab", "--data-dir", str(archive))
+    assert (done.code, done.out) == (2, "")
+    assert "'foo'" in done.err
+
+
 def test_gaps_of_a_span(ask, archive):
     words = ("feed", "gaps", FEED, "--env", "lab", "--data-dir", str(archive))
     none = ask(*words, "--start", "2025-12-06T14:03Z", "--end", "2025-12-06T14:05Z")

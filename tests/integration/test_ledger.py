@@ -29,7 +29,8 @@ async def test_a_run_with_faults_and_crashes_is_proved_by_verify(tmp_path):
     assert report.ledger_records == report.objects == objects >= 2
     assert len(await system.store.list(quality_prefix("v1", "kraken"))) == objects
     states = [state async for state in ledger(system.store, "v1", "kraken", start_ns, now_ns())]
-    worst = next(state for state in states if state.records)
-    assert (worst.answer, "checksum" in worst.reasons, worst.figures.checksums_failed >= 1) == ("missing", True, True)
-    assert worst.gaps
+    seen = [state for state in states if state.records]  # one minute, or two when the run goes over a full one
+    assert "missing" in {state.answer for state in seen if state.gaps}
+    assert ["checksum" in state.reasons for state in seen] == [state.figures.checksums_failed >= 1 for state in seen]
+    assert any(state.figures.checksums_failed for state in seen)
     assert report.events_compared == sum(sum(state.figures.events.values()) for state in states)

@@ -104,11 +104,13 @@ async def _fold(ledger: FeedLedger, asked: Asked, span: Span, now_ns: int) -> "_
         settled_ns = minute_of(now_ns) - NS_PER_MINUTE
         if span.to_ns > settled_ns:
             settled_ns = await ledger.settled_ns(now_ns)
-        async for state in ledger.minutes(minute_of(span.from_ns), min(span.to_ns, settled_ns)):
+        first_ns = minute_of(span.from_ns)
+        async for state in ledger.minutes(max(0, first_ns - NS_PER_MINUTE), min(span.to_ns, settled_ns)):
             if asked.is_live and _is_waiting(state, now_ns):
                 settled_ns = min(settled_ns, state.minute)
-            if state.minute < settled_ns:
+            if first_ns <= state.minute < settled_ns:
                 fold.add(state)
+            fold.wanted_before = _wanted(state)
     if settled_ns < min(span.to_ns, now_ns):
         fold.add_live(max(settled_ns, minute_of(span.from_ns)), min(span.to_ns, now_ns))
     return fold
@@ -127,6 +129,8 @@ class _Fold:
         self.counts: dict[str, int] = {}
         self.checksums_verified = 0
         self.checksums_failed = 0
+        self.wanted_before: frozenset[str] | None = None
+        """What was to be captured when the minute before the next one ended; None: not known."""
         self._asked = asked
         self._span = span
         self._gaps: dict[tuple[int, int | None, str], set[str]] = {}
@@ -197,11 +201,14 @@ class _Fold:
         return uncounted is not None and state.minute in uncounted and any(state.figures.events.values())
 
     def _unwanted(self, state: MinuteState) -> tuple[str, ...]:
-        """Return the symbols that were not to be captured when the minute's objects ended."""
-        wanted = [record.wanted for record in state.records]
-        if not wanted or any(one is None for one in wanted):
+        """Return the symbols that were not to be captured at the beginning or at the end of a minute.
+
+        When within the minute that changed, the ledger does not say.
+        """
+        begin, end = self.wanted_before, _wanted(state)
+        if not state.records or end is None:
             return ()
-        return tuple(sorted(self._asked.symbols.difference(*(one for one in wanted if one is not None))))
+        return tuple(sorted(self._asked.symbols.difference(end if begin is None else end & begin)))
 
     def _count(self, status: Status, minutes: int = 1) -> None:
         self.counts[status] = self.counts.get(status, 0) + minutes
@@ -215,6 +222,16 @@ class _Fold:
         elif present is not None:
             self._done.append(present)
         self._open[reason, symbols] = Window(from_ns, to_ns, self._asked.feed, symbols, status, reason)
+
+
+def _wanted(state: MinuteState) -> frozenset[str] | None:
+    """Return the symbols that were to be captured when a minute ended; None where that is not known."""
+    if state.answer == NOT_CAPTURED:
+        return frozenset()
+    wanted = [record.wanted for record in state.records]
+    if not wanted or any(one is None for one in wanted):
+        return None
+    return frozenset().union(*(one for one in wanted if one is not None))
 
 
 def _gap_status(reason: str) -> Status:

@@ -118,7 +118,10 @@ class Rewinder:
         first, last = (1, 0) if usage is None else (usage.first_seq, usage.last_seq)
         is_other = usage is None or origin.stream not in {"", stream_name(usage.created_ns)}
         if is_other or not first <= origin.pos + 1 <= last + 1:
-            raise _expired(first, "the stream was made anew" if is_other or origin.pos > last else "that is too old")
+            ahead = f"the stream has come to {last} only: it was made anew, or that number was never given"
+            raise _expired(
+                first, "the stream was made anew" if is_other else ahead if origin.pos > last else "that is too old"
+            )
         return await self._reached(Beginning(origin.pos))
 
     async def _behind_message(self, identity: Identity, series: Collection[Series]) -> Beginning:

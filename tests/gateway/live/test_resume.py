@@ -34,8 +34,8 @@ LAST = trade(COUNT + 1, "BTCUSD")
 
 async def publish_at_random(world: World, random: Random) -> None:
     make = (trade, quote, book)
-    for seq in range(1, COUNT + 1):
-        event = random.choice(make)(seq, random.choice(("BTCUSD", "ETHUSD", "SOLUSD")))
+    for seq in range(1, COUNT + 2):
+        event = random.choice(make)(seq, random.choice(("BTCUSD", "ETHUSD", "SOLUSD"))) if seq <= COUNT else LAST
         while True:
             try:
                 await world.publish(event)
@@ -44,7 +44,6 @@ async def publish_at_random(world: World, random: Random) -> None:
                 await trio.sleep(0.1)
         if random.random() < 0.3:
             await trio.sleep(random.expovariate(20))
-    await world.publish(LAST)
 
 
 def stored(world: World, *symbols: str) -> list[int]:

@@ -6,6 +6,7 @@ from random import Random
 from urllib.parse import parse_qs, urlparse
 
 import pytest
+from msgspec import structs
 
 from ssmd.bus.base import BucketSpec
 from ssmd.clock import NS_PER_MINUTE, NS_PER_S
@@ -14,7 +15,8 @@ from ssmd.gateway.access import Grant, Principal, Series
 from ssmd.gateway.query import Headers, rows_query
 from ssmd.gateway.times import rfc3339
 from ssmd.model import Trade
-from ssmd.store.keys import NormalizedKey
+from ssmd.protocols.quality import decode_record, encode
+from ssmd.store.keys import NormalizedKey, QualityKey
 from tests.gateway.serving import ALL, FEED, Serving, message_of
 from tests.reprocess.captured import Captured, at, faulty_run
 
@@ -76,7 +78,10 @@ async def test_every_answer_over_a_planted_gap_carries_it(autojump_clock, servin
     query = f"symbol=BTCUSD&{DAY}"
     page = await serving.json(f"/api/v1/trades?{query}")
     assert page["quality"]["status"] == "missing"
-    assert {"reset"} == {w["reason"] for w in page["quality"]["windows"] if w["status"] == "missing"}
+    missing = [window for window in page["quality"]["windows"] if window["status"] == "missing"]
+    assert {window["reason"] for window in missing} == {"reset", "not_captured"}
+    (begin,) = [window for window in missing if window["reason"] == "not_captured"]  # capture began within this minute
+    assert (begin["start"], begin["end"]) == (T(at(0)), T(at(1)))
     (gap,) = [w for w in (await serving.json(f"/api/v1/gaps?{query}"))["data"] if w["reason"] == "reset"]
     assert gap["symbols"] == ["BTCUSD"]
     lines = (await (await serving.get(f"/api/v1/trades?{query}&format=ndjson")).get_data()).splitlines()
@@ -84,6 +89,25 @@ async def test_every_answer_over_a_planted_gap_carries_it(autojump_clock, servin
     header = (await serving.get(f"/api/v1/trades?{query}&format=csv")).headers["X-Ssmd-Quality"]
     assert gap in json.loads(header)["windows"]
     assert gap in (await serving.json(f"/api/v1/coverage?{query}"))["quality"]["windows"]
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSD", "ETHUSD"])
+async def test_time_before_capture_began_is_not_called_verified(autojump_clock, serving, captured, symbol):
+    """Mutant: look at the end of each minute only; the seconds before the first connection then seem to be there."""
+    await serving.counted(at(9))
+    for key in captured.raw_keys():
+        name = QualityKey.of("v1", key).key
+        record = decode_record(captured.store.objects[name])
+        wanted = ("BTCUSD",) if key.minute_ns < at(4) else ("BTCUSD", "ETHUSD")
+        captured.store.objects[name] = encode(structs.replace(record, wanted=wanted))
+
+    async def reasons(minute: int) -> set[str]:
+        path = f"/api/v1/coverage?symbol={symbol}&start={T(at(minute) + NS_PER_S)}&end={T(at(minute) + 2 * NS_PER_S)}"
+        return {window["reason"] for window in (await serving.json(path))["quality"]["windows"]}
+
+    began = {"BTCUSD": 0, "ETHUSD": 4}[symbol]
+    assert "not_captured" in await reasons(began - 1) & await reasons(began)
+    assert "not_captured" not in await reasons(4 if symbol == "BTCUSD" else 5)
 
 
 async def test_over_a_clean_minute_it_says_verified(autojump_clock, serving):
