@@ -14,6 +14,7 @@ from ssmd.client.course import Again, Over, refusal
 from ssmd.client.errors import Problem, told_error
 from ssmd.client.messages import (
     Connection,
+    Gap,
     Heard,
     Message,
     Refused,
@@ -53,6 +54,8 @@ class Replay:
         self._moment: set[str] = set()
         """Ids of what was handed on of the last moment, which is where the period begins now."""
 
+        self._gaps: set[tuple[tuple[str, ...], str | None, str]] = set()
+
     # asking --------------------------------------------------------------------------------------------------
 
     def query(self) -> dict[str, str]:
@@ -83,6 +86,9 @@ class Replay:
             case ReplayEnded():
                 self._end(heard)
             case Revoked():
+                yield heard
+            case Gap() if (heard.symbols, heard.end, heard.reason) not in self._gaps:
+                self._gaps.add((heard.symbols, heard.end, heard.reason))  # the next connection tells it again
                 yield heard
             case Trade() | Quote() | Book() if heard.id not in self._moment:
                 yield heard

@@ -5,7 +5,7 @@ since what they share belongs to the tree: NATS away ends the hub's reader again
 """
 
 import resource
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Final
@@ -17,9 +17,11 @@ from ssmd.archive.remembering import RememberingStore
 from ssmd.errors import ConfigError
 from ssmd.gateway.access import Series
 from ssmd.gateway.entitlements import Entitlements, Place, open_entitlements
-from ssmd.gateway.history.catalog import Catalog
+from ssmd.gateway.history.catalog import Catalog, Resolved
 from ssmd.gateway.history.feeds import Feeds
 from ssmd.gateway.history.link import BusLink
+from ssmd.gateway.history.plan import Span
+from ssmd.gateway.history.quality import Window
 from ssmd.gateway.history.reader import Archive, ArchiveReader
 from ssmd.gateway.history.service import History
 from ssmd.gateway.live.catalog import CatalogKeeper, LiveCatalog
@@ -79,6 +81,7 @@ class Gateway:
             now=world.now,
             settled=store.settled,
         )
+        self.history = History(self.archive, self.catalog)
         self.tickets = Tickets(trio.current_time)
         self.listening = listen_on(spec.settings.gateway.listen, is_encrypted=self.certificates is not None)
 
@@ -106,9 +109,7 @@ class Gateway:
         doorkeeper = self.entitlements.doorkeeper
         blueprints = (
             meta_routes(MetaParts(self.board, doorkeeper, observe_process)),
-            data_routes(
-                DataDeps(History(self.archive, self.catalog), self.catalog, self.entitlements.audit, self.world.now)
-            ),
+            data_routes(DataDeps(self.history, self.catalog, self.entitlements.audit, self.world.now)),
             admin_routes(self.entitlements.administration, self.world.now),
             audit_routes(self.entitlements.reports),
             ticket_routes(self.tickets),
@@ -122,7 +123,7 @@ class Gateway:
             self.entitlements.doorkeeper,
             self.entitlements.audit,
             self.live_catalog,
-            Replays(ArchiveReader(self.archive, self.catalog.feeds)),
+            Replays(ArchiveReader(self.archive, self.catalog.feeds), self.history, self.catalog.feeds),
             self.tickets,
             origins(self.spec.settings.gateway),
             self.world.now,
@@ -156,12 +157,20 @@ async def gateway_role(spec: RoleSpec, world: World, on_listening: OnListening) 
 class Replays:
     """History as live sessions read it."""
 
-    def __init__(self, reader: ArchiveReader) -> None:
+    def __init__(self, reader: ArchiveReader, history: History, feeds: Feeds) -> None:
         self._reader = reader
+        self._history = history
+        self._feeds = feeds
 
     async def events(self, series: Collection[Series], start_ns: int, end_ns: int) -> AsyncGenerator[Event, None]:
         async for event in self._reader.events(series, start_ns, end_ns):
             yield event
+
+    async def windows(self, series: Collection[Series], start_ns: int, end_ns: int) -> Sequence[Window]:
+        sources = [await self._feeds.source(feed) for feed in sorted({one.feed for one in series})]
+        resolved = Resolved(frozenset(series), tuple(source for source in sources if source is not None))
+        quality = await self._history.quality(resolved, Span(start_ns, end_ns))
+        return [window for window in quality.windows if window.status in {"missing", "suspect"}]
 
 
 def certificates(settings: GatewaySettings) -> Certificates | None:

@@ -20,6 +20,7 @@ from ssmd.bus.memory import MemoryBroker, MemoryDialer
 from ssmd.clock import NS_PER_S
 from ssmd.codec import marketdata
 from ssmd.gateway.access import CloseReason, Device, Grant, Limits, Principal, Series
+from ssmd.gateway.history.quality import Window
 from ssmd.gateway.live.hub import Hub
 from ssmd.gateway.live.hub_reader import HubReader
 from ssmd.gateway.live.resume import Rewinder
@@ -130,12 +131,19 @@ class FakeCatalog:
 class FakeArchive:
     def __init__(self) -> None:
         self.stored: list[Event] = []
+        self.missing: list[Window] = []
 
     async def events(self, series: Collection[Series], start_ns: int, end_ns: int):
         for event in self.stored:
             await trio.lowlevel.checkpoint()
             if Series(event.feed, type_of(event), event.symbol) in series and start_ns <= event.recv_ns < end_ns:
                 yield event
+
+    async def windows(self, series: Collection[Series], start_ns: int, end_ns: int) -> list[Window]:
+        await trio.lowlevel.checkpoint()
+        symbols = {one.symbol for one in series}
+        concerned = [one for one in self.missing if not one.symbols or symbols.intersection(one.symbols)]
+        return [one for one in concerned if one.start_ns < end_ns and start_ns <= (one.end_ns or end_ns)]
 
 
 class World:

@@ -8,6 +8,7 @@ import trio
 
 from ssmd.errors import BadRecord
 from ssmd.gateway.access import Series
+from ssmd.gateway.history.quality import Window
 from ssmd.gateway.live.encoding import encode_event
 from ssmd.gateway.live.events import Chunk, Delivered, LiveEvent
 from ssmd.gateway.live.frames import text_frame
@@ -15,7 +16,7 @@ from ssmd.gateway.live.hub import Hub, Receiver
 from ssmd.gateway.live.line import RESTART, Line
 from ssmd.gateway.live.notices import CommandId, ReplayEnded, ReplayStarted, refusal
 from ssmd.gateway.live.parts import LiveParts
-from ssmd.gateway.live.replaying import Archived, Period, replay
+from ssmd.gateway.live.replaying import Archived, Gaps, Period, gap_notices, replay
 from ssmd.gateway.live.resume import Beginning
 from ssmd.gateway.problems import Problem
 from ssmd.gateway.times import rfc3339
@@ -134,11 +135,17 @@ class Deliveries:
             messages += sum(event.series in running.series for event in events)
             await self._take(running.series, events)
 
+        def tell(window: Window) -> None:
+            for notice in gap_notices(window, period, running.series, command_id):
+                self._line.tell(notice)
+
         is_complete = False
         with running.scope:
             try:
-                events = self._parts.archive.events(frozenset(running.series), period.start_ns, period.end_ns)
-                await replay(events, period, take)
+                asked = frozenset(running.series)
+                windows = await self._parts.archive.windows(asked, period.start_ns, period.end_ns)
+                events = self._parts.archive.events(asked, period.start_ns, period.end_ns)
+                await replay(events, period, Gaps(windows, tell), take)
                 is_complete = True
             except Problem as problem:
                 self._line.tell(refusal(problem, command_id))

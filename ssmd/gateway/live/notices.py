@@ -77,7 +77,10 @@ class Pong(Struct, frozen=True, tag_field="type", tag="pong"):
 
 
 class Gap(Struct, frozen=True, tag_field="type", tag="gap"):
-    """Between these times of receiving, messages may be missing. frames: how many; null when nobody can tell."""
+    """Between these times of receiving, messages may be missing. frames: how many; null when nobody can tell.
+
+    id: of the replay that it belongs to; null for what is live.
+    """
 
     feed: str
     data_type: EventType
@@ -86,6 +89,7 @@ class Gap(Struct, frozen=True, tag_field="type", tag="gap"):
     end: str
     reason: str
     frames: int | None = None
+    id: CommandId = None
 
 
 class Lag(Struct, frozen=True, tag_field="type", tag="lag"):

@@ -1,12 +1,13 @@
 """What a live session works with; put together where the gateway is composed."""
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from ssmd.clock import NowNs, now_ns
 from ssmd.gateway.access import Doorkeeper, Meter, Series
+from ssmd.gateway.history.quality import Window
 from ssmd.gateway.live.hub import Hub
 from ssmd.gateway.live.resume import Rewinder
 from ssmd.gateway.live.subscriptions import Catalog
@@ -19,6 +20,10 @@ class ArchiveReader(Protocol):
 
     def events(self, series: Collection[Series], start_ns: int, end_ns: int) -> AsyncGenerator[Event, None]:
         """Give the events of these series received in [start_ns, end_ns), in order. Raises Problem unavailable."""
+        ...
+
+    async def windows(self, series: Collection[Series], start_ns: int, end_ns: int) -> Sequence[Window]:
+        """Return where something of these series is missing or suspect, by start. Raises Problem unavailable, StoreDown."""
         ...
 
 

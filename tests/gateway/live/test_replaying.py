@@ -6,6 +6,8 @@ from msgspec.structs import replace
 
 from ssmd.clock import NS_PER_S
 from ssmd.gateway.access import Grant
+from ssmd.gateway.history.quality import Window
+from ssmd.gateway.times import rfc3339
 from ssmd.model import Trade
 from tests.gateway.live_world import KEY, START_NS, World, ids, quote, trade
 
@@ -42,6 +44,33 @@ async def test_a_replay_takes_as_long_as_its_speed_says(autojump_clock, world: W
         ended = await client.next_of("replay_ended")
         assert (ended["id"], ended["messages"], ended["complete"]) == (9, 299, True)
         assert world.meter.of("agent-1") == 299
+
+
+def second(number: float) -> int:
+    return START_NS - int((600 - number) * NS_PER_S)
+
+
+async def test_a_gap_is_told_in_its_place(autojump_clock, world: World):
+    """Mutant: only what is there is sent; who replays takes it for everything that was."""
+    world.archive.missing = [
+        Window(second(100.5), second(120), "kraken", ("BTCUSD",), "missing", "reset"),
+        Window(second(-900), second(10.5), "kraken", (), "missing", "not_captured"),
+        Window(second(590), None, "kraken", ("BTCUSD", "ETHUSD"), "suspect", "checksum"),
+        Window(second(300), second(301), "kraken", ("ETHUSD",), "missing", "reset"),
+    ]
+    async with world.running(), world.client("?symbols=SOLUSD") as client:
+        await started(world, client, speed="max", types=["trade"])
+        heard = []
+        while (message := await client.next_of("gap", "trade", "replay_ended"))["type"] != "replay_ended":
+            heard.append(message)
+    gaps = [message for message in heard if message["type"] == "gap"]
+    assert [(gap["reason"], gap["symbols"], gap["data_type"], gap["id"]) for gap in gaps] == [
+        ("not_captured", ["BTCUSD"], "trade", 9), ("reset", ["BTCUSD"], "trade", 9), ("checksum", ["BTCUSD"], "trade", 9),
+    ]  # fmt: skip
+    places = [heard.index(gap) for gap in gaps]
+    before = [int(heard[place - 1]["id"].split("/")[2]) if place else 0 for place in places]
+    assert before == [0, 100, 588]
+    assert (gaps[0]["start"], gaps[2]["end"]) == (rfc3339(second(0)), rfc3339(second(600)))
 
 
 async def test_live_messages_go_on_during_a_replay(autojump_clock, world: World):

@@ -130,7 +130,7 @@ async def test_a_new_connection_to_the_exchange_is_told_as_a_gap_before_its_firs
         await client.events(2)
         gap = await client.next_of("gap", "trade")
         assert gap == {
-            "type": "gap", "feed": "kraken", "data_type": "trade", "symbols": ["BTCUSD"], "frames": None,
+            "type": "gap", "feed": "kraken", "data_type": "trade", "symbols": ["BTCUSD"], "frames": None, "id": None,
             "start": "2025-12-06T14:00:00.002000000Z", "end": "2025-12-06T14:00:00.050000000Z", "reason": "disconnect",
         }  # fmt: skip
         assert [message["type"] for message in client.messages] == ["trade", "trade"]
