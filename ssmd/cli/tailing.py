@@ -14,13 +14,14 @@ from msgspec import Struct
 from ssmd.cli.getting import levels
 from ssmd.cli.listen import until_signal
 from ssmd.cli.options import Format, Reading, parse_names
-from ssmd.cli.output import printable
+from ssmd.cli.output import printable, say
 from ssmd.cli.reading import reader
 from ssmd.client import Book, Connection, Event, Gap, Lag, Message, Quote, Refused, Revoked, Subscription, Trade
 from ssmd.clock import NS_PER_S, now_ns
 from ssmd.errors import ConfigError
 
 EVERY_S: Final = 1.0
+QUIET_S: Final = 5.0
 
 
 class Tail(NamedTuple):
@@ -50,8 +51,28 @@ async def print_messages(tail: Tail, reading: Reading, output: Format) -> int:
     async with until_signal(), reader(reading) as client:
         types = parse_names(tail.types)
         async with client.subscribe(tail.symbols, types, tail.start, feed=tail.feed) as messages:
-            await (_count(messages, output) if tail.stats else _print(messages, output, tail.most))
+            if tail.stats:
+                await _count(messages, output)
+            else:
+                await _print_or_wonder(messages, output, tail)
     return 0
+
+
+async def _print_or_wonder(messages: Subscription, output: Format, tail: Tail) -> None:
+    """Print, and say so if nothing comes at first: a quiet symbol and one that nobody captures look the same."""
+    heard = trio.Event()
+
+    async def wonder() -> None:
+        with trio.move_on_after(QUIET_S):
+            await heard.wait()
+            return
+        symbol = tail.symbols[0]
+        say(f"no message yet: `ssmd get gaps {symbol}` says whether {symbol} is captured now; Ctrl-C ends the wait")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wonder)
+        await _print(messages, output, tail.most, heard)
+        nursery.cancel_scope.cancel()
 
 
 def _check(tail: Tail, output: Format) -> None:
@@ -63,10 +84,11 @@ def _check(tail: Tail, output: Format) -> None:
         raise ConfigError(f"--output is {output}; messages without an end are printed as table or ndjson")
 
 
-async def _print(messages: Subscription, output: Format, count: int | None) -> None:
+async def _print(messages: Subscription, output: Format, count: int | None, heard: trio.Event) -> None:
     left = math.inf if count is None else count
     show = _show_lines if output == "table" else _show_json
     while left > 0 and (batch := await messages.batch()):
+        heard.set()
         show(batch[: int(min(left, len(batch)))])
         left -= len(batch)
 

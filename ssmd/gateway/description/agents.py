@@ -23,7 +23,7 @@ _TEXT: Final = """\
 - [Books](/api/v1/books?symbol=BTCUSD&at=-1m&depth=10): the book at a moment, or over a range
 - [Gaps](/api/v1/gaps?symbol=BTCUSD&start=-24h): what is missing, and why
 - [Estimate](/api/v1/estimate?type=trade&symbol=BTCUSD&start=-24h): rows and bytes
-- Live: WebSocket `/subscribe?symbols=BTCUSD&types=trade`; no message needs to be sent. Come back with `from=id:ID` of the last message
+- Live: WebSocket `/subscribe?symbols=BTCUSD&types=trade`; no message needs to be sent. Come back with `from=pos:N` of the last message
 
 ## More
 
