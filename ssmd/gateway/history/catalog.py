@@ -87,6 +87,12 @@ class Catalog:
         feeds = await self.feeds.all()
         readable = await self._readable(principal, which, kind)
         names = {name: symbol for feed in feeds.values() for name, symbol in _names(feed).items()}
+        unknown = _unknown(which.symbols, readable, names)
+        if unknown:
+            others = await self._readable(principal, which, None)
+            if kind is not None and not _unknown(unknown, others, names):
+                raise _no_such_type(unknown, kind)
+            raise unknown_symbol(unknown, {one.symbol for one in readable})
         series = _chosen(which.symbols, readable, names)
         meant = sorted({one.feed for one in series})
         if which.version is not None:
@@ -160,14 +166,24 @@ def _names(feed: FeedState) -> Mapping[str, str]:
 
 
 def _chosen(asked: Sequence[str], readable: frozenset[Series], names: Mapping[str, str]) -> frozenset[Series]:
-    if not asked:
-        return readable
+    """Return the series of some symbols that are all known, or all series."""
     known = {one.symbol for one in readable}
-    symbols = {text: text if text in known else names.get(text, "") for text in asked}
-    unknown = [text for text, symbol in symbols.items() if symbol not in known]
-    if unknown:
-        raise unknown_symbol(unknown, known)
-    return frozenset(one for one in readable if one.symbol in symbols.values())
+    wanted = {text if text in known else names[text] for text in asked}
+    return frozenset(one for one in readable if not asked or one.symbol in wanted)
+
+
+def _unknown(asked: Iterable[str], readable: frozenset[Series], names: Mapping[str, str]) -> list[str]:
+    """Return what names no symbol that may be read, neither ours nor the exchange's name."""
+    known = {one.symbol for one in readable}
+    return [text for text in dict.fromkeys(asked) if text not in known and names.get(text, "") not in known]
+
+
+def _no_such_type(symbols: Sequence[str], kind: EventType) -> Problem:
+    """Return the answer for symbols that may be read, but not this type of them: whether it is there is not told."""
+    texts = ", ".join(shown(text) for text in symbols)
+    return Problem(
+        "unknown_symbol", f"no {kind}s of {texts}", "GET /api/v1/symbols tells the types of each", suggestions=[]
+    )
 
 
 def unknown_symbol(asked: Sequence[str], known: Iterable[str]) -> Problem:

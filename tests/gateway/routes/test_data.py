@@ -287,6 +287,20 @@ async def test_s21_unknown_and_not_entitled_are_one_answer(autojump_clock, servi
     assert (near["code"], near["suggestions"]) == ("unknown_symbol", ["BTCUSD"])
 
 
+async def test_a_type_that_a_symbol_does_not_have_is_named_and_one_not_entitled_alike(autojump_clock):
+    """Mutant: `no such symbol`, of a symbol that the list of symbols names."""
+    serving = Serving(lambda: at(60), names=("BTC/USD",))
+    archive(serving.store, [made(1, at(3), "SOLUSD")])
+    absent = await serving.problem("/api/v1/books?symbol=SOLUSD&last=5")
+    assert (absent["code"], absent["detail"]) == ("unknown_symbol", "no books of SOLUSD")
+    serving.principal = structs.replace(ALL, grants=(Grant(FEED, ("*",), ("trade",)),))
+    assert (await serving.problem("/api/v1/books?symbol=BTCUSD&last=5"))["detail"] == "no books of BTCUSD"
+    assert (await serving.problem("/api/v1/books?symbol=NOPE&last=5"))["detail"] == "no such symbol: NOPE"
+    assert (await serving.problem("/api/v1/books?symbol=SOLUSD,NOPE&last=5"))[
+        "detail"
+    ] == "no such symbol: SOLUSD, NOPE"
+
+
 async def test_types_feeds_and_expiry_of_grants_hold_for_history(autojump_clock, serving):
     trades_only = Grant(FEED, ("BTCUSD",), ("trade",), expires_ns=at(126))
     serving.principal = Principal("agent", "display", (trades_only,))
