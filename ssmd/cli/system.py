@@ -40,8 +40,10 @@ class UpRequest(Struct, frozen=True):
 async def run_up(asked: UpRequest) -> int:
     duration_s = parse_duration_s(asked.duration)
     loaded = environment.load("demo" if asked.demo and asked.env == DEFAULT_ENV else asked.env)
-    _need_free_port("127.0.0.1", asked.nats_port, "--nats-port")
     values = with_gateway_port(settings.load(asked.config), asked.gateway_port)
+    words = _simulator_words(loaded, asked.simulate) if asked.demo else None
+    trees.claim(asked.data_dir, "up")  # before the ports: who runs here already has those, too
+    _need_free_port("127.0.0.1", asked.nats_port, "--nats-port")
     gateway_host, _, gateway_port = values.gateway.listen.rpartition(":")
     if gateway_port.isdecimal():  # what is no address is told by the gateway itself
         _need_free_port(gateway_host.strip("[]"), int(gateway_port), "--gateway-port")
@@ -52,13 +54,12 @@ async def run_up(asked: UpRequest) -> int:
         settings=values,
         data_dir=data_dir,
         nats_port=asked.nats_port,
-        simulator=_simulator_words(loaded, asked.simulate) if asked.demo else None,
+        simulator=words,
         log_dir=_log_dir(data_dir) if is_terminal else None,
     )
     log.configure(spec.settings.log.level if not is_terminal else "error", role="up")
     for path in trees.run_dir(data_dir).glob("*.metrics"):
         path.unlink()
-    trees.claim(data_dir, "up")
     trees.keep_apart(data_dir, "simulator" if asked.demo else "exchange")
     started_s = trio.current_time()
     code = await _run(spec, duration_s, Console() if is_terminal else None)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import socket
 from collections.abc import Iterator
 from typing import get_args
 
@@ -10,7 +11,7 @@ from cyclopts import App
 
 from ssmd.cli.app import application
 from ssmd.cli.commands.run import Role
-from ssmd.trees import RoleName
+from ssmd.trees import RoleName, claim
 from tests.cli.commands import ssmd
 
 ANSI = "\x1b"
@@ -141,3 +142,11 @@ def test_a_wrong_option_of_a_real_process_is_two_as_well():
     done = ssmd("up", "--env", "nosuch")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: environment 'nosuch' not found; there are ")
+
+
+def test_a_second_system_in_the_folder_is_told_so_and_not_of_the_port_that_the_first_one_has(ask, tmp_path):
+    claim(tmp_path, "up")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = ask("up", "--demo", "--data-dir", str(tmp_path), "--gateway-port", port)
+    assert (refused.code, "another up runs in" in refused.err) == (2, True)
