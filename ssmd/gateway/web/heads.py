@@ -14,6 +14,8 @@ from ssmd.gateway.problems import Problem
 HEAD_END: Final = b"\r\n\r\n"
 SUBSCRIBE_PATH: Final = b"/subscribe"
 CHUNK_BYTES: Final = 1 << 16
+HEAD_CHUNK_BYTES: Final = 1 << 12
+"""Most heads come in one. Whoever sends a byte at a time should not cost a large buffer each time."""
 
 
 async def read_head(stream: trio.abc.ReceiveStream, received: bytes, max_bytes: int, within_s: float) -> bytes:
@@ -24,7 +26,7 @@ async def read_head(stream: trio.abc.ReceiveStream, received: bytes, max_bytes: 
     collected = bytearray(received)
     with trio.move_on_after(within_s):
         while not _is_whole(collected, max_bytes):
-            chunk = await stream.receive_some(CHUNK_BYTES)
+            chunk = await stream.receive_some(HEAD_CHUNK_BYTES)
             if not chunk:
                 return b""
             collected += chunk
