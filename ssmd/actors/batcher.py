@@ -146,18 +146,18 @@ class Batcher:
             self._log.error("message_unreadable", subject=message.subject, id=message.message_id, error=str(error))
             return
         minute_ns = minute_of(header.recv_ns)
-        if minute_ns not in self._minutes:
-            is_over = minute_ns + NS_PER_MINUTE <= self._newest_ns - GRACE_NS or self._is_ahead(minute_ns)
-            held_until_s = trio.current_time() + LATE_HOLD_S if is_over else float("-inf")
-            self._minutes[minute_ns] = Minute(message.stream_seq, held_until_s)
-        if not self._is_ahead(minute_ns):
+        minute = self._minutes.get(minute_ns) or self._begin(minute_ns, message.stream_seq)
+        if not minute.is_ahead:
             self._newest_ns = max(self._newest_ns, header.recv_ns)
-        self._minutes[minute_ns].add(series, header, message.payload)
-        self._progress.ends(minute_ns, message.stream_seq)
+        minute.add(series, header, message.payload)
+        minute.last_stream_seq = message.stream_seq
 
-    def _is_ahead(self, minute_ns: int) -> bool:
-        """Tell whether a minute is of a wrong clock: it neither closes others nor is waited for."""
-        return minute_ns > self._now() + AHEAD_NS
+    def _begin(self, minute_ns: int, stream_seq: int) -> Minute:
+        is_ahead = minute_ns > self._now() + AHEAD_NS
+        is_over = minute_ns + NS_PER_MINUTE <= self._newest_ns - GRACE_NS
+        held_until_s = trio.current_time() + LATE_HOLD_S if is_over or is_ahead else float("-inf")
+        self._minutes[minute_ns] = minute = Minute(stream_seq, held_until_s, is_ahead=is_ahead)
+        return minute
 
     def _read(self, message: Incoming) -> tuple[Series, marketdata.Header]:
         series = self._series_of(message.subject)
@@ -194,9 +194,12 @@ class Batcher:
 
     async def _store_minutes(self, consumer: Consumer, closed_before_ns: int) -> None:
         at_s = float("inf") if closed_before_ns == NEVER_NS else trio.current_time()
-        over = sorted(m for m in self._minutes if m + NS_PER_MINUTE <= closed_before_ns or self._is_ahead(m))
-        closed = [minute_ns for minute_ns in over if self._minutes[minute_ns].held_until_s <= at_s]
-        for minute_ns in closed:
+        closed = [
+            minute_ns
+            for minute_ns, minute in self._minutes.items()
+            if (minute_ns + NS_PER_MINUTE <= closed_before_ns or minute.is_ahead) and minute.held_until_s <= at_s
+        ]
+        for minute_ns in sorted(closed):
             await self._store_minute(minute_ns)
             del self._minutes[minute_ns]
         await self._acknowledge(consumer)
@@ -208,6 +211,7 @@ class Batcher:
         except StoreDown as error:
             self._store_check.fail(str(error))
             raise
+        self._progress.ends(minute_ns, self._minutes[minute_ns].last_stream_seq)
         self._store_check.ok()
 
     async def _acknowledge(self, consumer: Consumer) -> None:

@@ -12,8 +12,10 @@ NEVER_NS: Final = 1 << 63
 class Minute:
     """The messages of one minute by series, and which place in the stream they keep from being acknowledged."""
 
-    def __init__(self, first_stream_seq: int, held_until_s: float = float("-inf")) -> None:
-        self.first_stream_seq = first_stream_seq
+    def __init__(self, first_stream_seq: int, held_until_s: float = float("-inf"), *, is_ahead: bool = False) -> None:
+        self.first_stream_seq = self.last_stream_seq = first_stream_seq
+        self.is_ahead = is_ahead
+        """It is of a wrong clock: it neither closes others nor is waited for."""
         self.held_until_s = held_until_s
         """It is not stored before this time (trio's clock)."""
         self.oldest_ns = NEVER_NS

@@ -52,12 +52,16 @@ class Uncounted:
         if seen is None or (trio.current_time() >= seen.until_s and self._doubt(seen, span) is not None):
             async with self._asking:
                 seen = self._seen[key] = await self._ask(key)
-        return None if _is_whole(seen) else self._doubt(seen, span)
+        return self._doubt(seen, span, is_whole=_is_whole(seen))
 
-    def _doubt(self, seen: _Seen, span: Span) -> Doubt | None:
-        """Return what is not counted of a span."""
+    def _doubt(self, seen: _Seen, span: Span, *, is_whole: bool = False) -> Doubt | None:
+        """Return what is not counted of a span, and is not proved by a stream that is whole behind what is counted.
+
+        That proves nothing of a minute that waits for a late record: its messages may lie before.
+        """
         waiting = () if seen.position is None else seen.position.waiting
-        doubt = Doubt(self._counted_ns(seen), frozenset(minute_ns for minute_ns in waiting if minute_ns in span))
+        from_ns = span.to_ns if is_whole else self._counted_ns(seen)
+        doubt = Doubt(from_ns, frozenset(minute_ns for minute_ns in waiting if minute_ns in span))
         return doubt if doubt.minutes or doubt.from_ns < span.to_ns else None
 
     def _counted_ns(self, seen: _Seen) -> int:
